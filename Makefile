@@ -1,0 +1,49 @@
+# Everything a newcomer needs is here: `make serve`, `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help serve test check format bench lock build clean
+.DEFAULT_GOAL := help
+
+help:  ## List these targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
+	$(BIN)/drs-service serve --data-dir data
+
+test: $(STAMP)  ## Run every test, against a real PostgreSQL and a real server
+	$(BIN)/pytest
+
+check: $(STAMP)  ## Formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Put the code in its usual shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure against nginx and a bare route (needs nginx, wrk, curl, openssl)
+	$(BIN)/python -m benchmarks
+
+build: $(STAMP)  ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --python-version 3.11 --group dev pyproject.toml --output-file constraints.txt
+	rm -r $(VENV)-lock
+
+clean:  ## Remove what the other targets made (not your data)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(STAMP): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
