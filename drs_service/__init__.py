@@ -1,0 +1,1 @@
+"""A content-addressed file service with a GA4GH DRS API."""

@@ -1,0 +1,32 @@
+"""Who may do what. One pure function decides; every use case asks it.
+
+Until identities are configured everybody is anonymous, and what is in the service is open to whoever reaches it:
+that is why it then serves loopback only.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+DEFAULT_SPACE = "default"
+
+
+class Action(Enum):
+    READ = "read"
+    CREATE = "create"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking."""
+
+    id: str
+
+
+ANONYMOUS = Principal("anonymous")
+
+
+def may(principal: Principal, action: Action, *, space: str) -> bool:
+    """Whether principal may do action to what lives in space."""
+    match action:
+        case Action.READ | Action.CREATE:
+            return principal == ANONYMOUS and space == DEFAULT_SPACE

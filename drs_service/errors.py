@@ -1,0 +1,246 @@
+"""Everything that can go wrong, in one tree.
+
+DrsServiceError
+├── NotFound
+│   ├── BlobNotFound
+│   ├── ObjectNotFound
+│   └── AccessMethodNotFound
+├── Rejected                     the request is wrong as it stands
+│   ├── NameInvalid
+│   ├── MediaTypeInvalid
+│   ├── DigestMalformed
+│   ├── DigestMismatch
+│   ├── EncodingUnsupported
+│   ├── FormInvalid
+│   ├── UploadTooLarge
+│   ├── UploadInterrupted
+│   ├── UploadStalled
+│   ├── RangeNotSatisfiable
+│   └── PreconditionFailed
+├── Forbidden
+├── Misconfigured                the operator must act
+│   ├── SettingsInvalid
+│   ├── BindRefused
+│   ├── DataDirectoryInUse
+│   ├── DirectoryUnreachable
+│   ├── AccountUnusable
+│   ├── PostgresFailed
+│   ├── SchemaBehind
+│   ├── SchemaAhead
+│   └── MigrationFailed
+├── BlobCorrupt                  the bytes in storage are not those of the digest
+└── Unavailable                  try again later
+    ├── StorageUnavailable
+    ├── StorageFull
+    └── DatabaseUnavailable
+
+The docstring of a class is its message unless one is given. What HTTP makes of each is `api/errors.py`'s business.
+"""
+
+from typing import ClassVar
+
+
+class DrsServiceError(Exception):
+    """Something went wrong inside the service."""
+
+    code: ClassVar[str] = "internal"
+    """Stable name of the error: clients and graphs use it."""
+    retryable: ClassVar[bool] = False
+    """Whether the same request may succeed later. Whoever retries asks this and nothing else."""
+
+    def __init__(self, message: str | None = None, **facts: object) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        self.facts = facts
+
+
+class NotFound(DrsServiceError):
+    """There is nothing here by that name."""
+
+    code = "not_found"
+
+
+class BlobNotFound(NotFound):
+    """No bytes are kept under this digest."""
+
+    code = "blob_not_found"
+
+
+class ObjectNotFound(NotFound):
+    """There is no object with this id."""
+
+    code = "object_not_found"
+
+
+class AccessMethodNotFound(NotFound):
+    """The object has no access method with this access_id."""
+
+    code = "access_method_not_found"
+
+
+class Rejected(DrsServiceError):
+    """The request is wrong as it stands."""
+
+    code = "bad_request"
+
+
+class NameInvalid(Rejected):
+    """The file name cannot be used."""
+
+    code = "name_invalid"
+
+
+class MediaTypeInvalid(Rejected):
+    """The Content-Type is not a media type."""
+
+    code = "media_type_invalid"
+
+
+class DigestMalformed(Rejected):
+    """The Repr-Digest header does not follow RFC 9530."""
+
+    code = "digest_malformed"
+
+
+class DigestMismatch(Rejected):
+    """The bytes received do not have the digest that was stated. Nothing was stored."""
+
+    code = "digest_mismatch"
+
+
+class EncodingUnsupported(Rejected):
+    """Bytes are stored as they come: a Content-Encoding cannot be undone here."""
+
+    code = "encoding_unsupported"
+
+
+class FormInvalid(Rejected):
+    """The form is not multipart/form-data with at least one file."""
+
+    code = "form_invalid"
+
+
+class UploadTooLarge(Rejected):
+    """The upload is larger than this service accepts. Nothing was stored."""
+
+    code = "upload_too_large"
+
+
+class UploadInterrupted(Rejected):
+    """The connection ended before the upload did. Nothing was stored."""
+
+    code = "upload_interrupted"
+
+
+class UploadStalled(Rejected):
+    """No bytes arrived for too long. Nothing was stored."""
+
+    code = "upload_stalled"
+
+
+class RangeNotSatisfiable(Rejected):
+    """None of the ranges asked for lies within the bytes, or they are too many."""
+
+    code = "range_not_satisfiable"
+
+
+class PreconditionFailed(Rejected):
+    """The representation does not match the condition of the request."""
+
+    code = "precondition_failed"
+
+
+class Forbidden(DrsServiceError):
+    """You may not do this."""
+
+    code = "forbidden"
+
+
+class Misconfigured(DrsServiceError):
+    """The service cannot run as it is set up."""
+
+    code = "misconfigured"
+
+
+class SettingsInvalid(Misconfigured):
+    """The settings are not usable."""
+
+    code = "settings_invalid"
+
+
+class BindRefused(Misconfigured):
+    """The service does not listen on this address."""
+
+    code = "bind_refused"
+
+
+class DataDirectoryInUse(Misconfigured):
+    """Another service is running on this data directory."""
+
+    code = "data_directory_in_use"
+
+
+class DirectoryUnreachable(Misconfigured):
+    """The account that PostgreSQL runs as cannot use this directory."""
+
+    code = "directory_unreachable"
+
+
+class AccountUnusable(Misconfigured):
+    """PostgreSQL cannot run as this account."""
+
+    code = "account_unusable"
+
+
+class PostgresFailed(Misconfigured):
+    """The embedded PostgreSQL does not run."""
+
+    code = "postgres_failed"
+
+
+class SchemaBehind(Misconfigured):
+    """The database schema is older than this service. Run: drs-service migrate"""
+
+    code = "schema_behind"
+
+
+class SchemaAhead(Misconfigured):
+    """The database schema is newer than this service. Install the newer drs-service, or roll the schema back."""
+
+    code = "schema_ahead"
+
+
+class MigrationFailed(Misconfigured):
+    """The migrations could not be applied."""
+
+    code = "migration_failed"
+
+
+class BlobCorrupt(DrsServiceError):
+    """The stored bytes are not those of their digest."""
+
+    code = "blob_corrupt"
+
+
+class Unavailable(DrsServiceError):
+    """The service cannot answer this now. Try again later."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class StorageUnavailable(Unavailable):
+    """The storage does not answer. Try again later."""
+
+    code = "storage_unavailable"
+
+
+class StorageFull(Unavailable):
+    """There is no room left in the storage. Nothing was stored."""
+
+    code = "storage_full"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer. Try again later."""
+
+    code = "database_unavailable"
