@@ -1,0 +1,1 @@
+"""Bytes: the driver contract, the drivers, and the one door in front of them."""

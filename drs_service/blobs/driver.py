@@ -1,0 +1,73 @@
+"""The contract of every place that keeps bytes. The comments are the law; `tests/conformance` enforces them.
+
+A driver keeps bytes under keys, in one place. It knows nothing of digests, limits or HTTP: what is clever is written
+once, in `store.py`. Errors of the place itself (a full disk, a dead endpoint) leave a driver as the `Unavailable`
+errors of `drs_service.errors`; a key that is not there is a `KeyError`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key that a driver keeps."""
+
+    key: str
+    published: datetime
+    """When the bytes became readable, as far as the place can tell; aware."""
+
+
+class Staged(Protocol):
+    """Bytes on their way in. Nobody can read them until publish."""
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        """Append the chunks in order. They are the caller's again when this returns.
+
+        One call at a time: the next write, and publish, wait for this one to return.
+        """
+
+    async def publish(self, key: str) -> None:
+        """Make the bytes readable under key, all at once and durably.
+
+        If key exists it stays as it is: same key, same bytes. May be called again, also after the key was deleted.
+        Nothing is written after the first publish.
+        """
+
+    async def discard(self) -> None:
+        """Forget what was staged; what was published stays. May be called twice, and after publish."""
+
+
+class BlobDriver(Protocol):
+    """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
+
+    async def stage(self) -> Staged: ...
+
+    def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        """The bytes [start, end) of key, in pieces the reader does not keep past the next.
+
+        The first piece may raise KeyError: there is no such key. Bytes that end before `end` are `BlobCorrupt`.
+        A reading goes on to its end when the key is deleted meanwhile.
+        """
+
+    async def size(self, key: str) -> int:
+        """Bytes under key. KeyError if there is no such key."""
+
+    async def delete(self, key: str) -> None:
+        """Forget key, durably. A missing key is not an error."""
+
+    def keys(self, prefix: str) -> AsyncIterator[Entry]:
+        """Every key that starts with prefix, sorted."""
+
+    async def clean(self) -> int:
+        """Forget what processes that are gone have left staged. Returns how many they were."""
+
+    async def probe(self) -> None:
+        """Prove that the place can be read and written; raise what a write would raise."""
+
+    async def close(self) -> None:
+        """Let go of threads and connections. Nothing is called after it."""

@@ -1,0 +1,165 @@
+"""The system calls behind `local.py`, each blocking, and what becomes of their errors."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from drs_service.blobs.driver import Buffer
+from drs_service.errors import StorageFull, StorageUnavailable
+
+IOV_MAX = 1024
+# Linux: read what the page cache holds or say at once that it does not. None elsewhere.
+NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+# macOS: fsync does not reach the platter, this does. None elsewhere.
+FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+
+T = TypeVar("T")
+
+
+def translated(call: Callable[[], T]) -> T:
+    """Call, and turn errors of the file system into those of the driver contract."""
+    try:
+        return call()
+    except FileNotFoundError as error:
+        raise KeyError(error.filename) from error
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise StorageFull(reason=str(error)) from error
+        raise StorageUnavailable(reason=str(error)) from error
+
+
+def write(descriptor: int, chunks: Sequence[Buffer]) -> int:
+    """Append all chunks; returns their bytes."""
+    total = 0
+    for at in range(0, len(chunks), IOV_MAX):
+        views = [memoryview(chunk) for chunk in chunks[at : at + IOV_MAX]]
+        expected = sum(len(view) for view in views)
+        total += expected
+        written = os.writev(descriptor, views)
+        while written < expected:  # a short write: nearly always the last one before the disk is full
+            rest = memoryview(b"".join(views))[written:]
+            written += os.write(descriptor, rest)
+    return total
+
+
+def read_cached(descriptor: int, buffer: bytearray, offset: int) -> int | None:
+    """Fill buffer from the page cache as far as it reaches. None if that would block."""
+    if NOWAIT is None:
+        return None
+    try:
+        return os.preadv(descriptor, [buffer], offset, NOWAIT)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return None
+        raise StorageUnavailable(reason=str(error)) from error
+
+
+def sync(descriptor: int, *, data_only: bool = False) -> None:
+    """Return when the file has reached the disk."""
+    if FULL_SYNC is not None:
+        fcntl.fcntl(descriptor, FULL_SYNC)
+    elif data_only:
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Return when the names in a directory have reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make path and its parents, durably. Fine if they are there."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give source the further name target; a target that is there stays as it is."""
+    with contextlib.suppress(FileExistsError):
+        os.link(source, target, follow_symlinks=False)
+
+
+class Owner:
+    """This process's part of a staging directory, and the lock that says the process lives.
+
+    The lock is a file beside the directory: taken first, let go last, and by the kernel when the process dies.
+    """
+
+    def __init__(self, staging: Path) -> None:
+        self._staging = staging
+        self._lock: int | None = None
+        self._name = ""
+        self._entering = threading.Lock()
+
+    def directory(self) -> Path:
+        """The directory to stage in, made on the first call. May be called from any thread."""
+        with self._entering:
+            if self._lock is None:
+                make_directory(self._staging)
+                self._lock, self._name = self._enter()
+        return self._staging / self._name
+
+    def _enter(self) -> tuple[int, str]:
+        while True:
+            name = secrets.token_hex(8)
+            lock = self._staging / f"{name}.lock"
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            # A cleaner may hold, and then remove, a lock file that it met before we locked it: begin again.
+            if try_lock(descriptor) and lock.exists():
+                (self._staging / name).mkdir()
+                return descriptor, name
+            os.close(descriptor)
+
+    def clean(self) -> int:
+        """Remove what owners that are gone have staged; returns how many files that was."""
+        removed = 0
+        for lock in self._staging.glob("*.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    if try_lock(descriptor):
+                        removed += self._remove(lock.with_suffix(""))
+                        lock.unlink()
+                finally:
+                    os.close(descriptor)
+        return removed
+
+    def _remove(self, directory: Path) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            count = sum(1 for _ in directory.iterdir())
+            shutil.rmtree(directory)
+            return count
+        return 0
+
+    def leave(self) -> None:
+        if self._lock is not None:
+            self._remove(self._staging / self._name)
+            (self._staging / f"{self._name}.lock").unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+def try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,193 @@
+"""Bytes as files under one directory of this machine, or of a file system that several machines share.
+
+    <root>/sha256/ab/cd/abcd…     published: read-only, never rewritten
+    <root>/staging/<owner>/…      on their way in; an owner is one running process
+    <root>/staging/<owner>.lock   held (flock) by that process for as long as it lives
+
+A staged file is published with link(2): it appears under its key whole or not at all, and link refuses to touch a key
+that is there already, which rename would replace. The staged name stays until discard, so that the bytes can be
+published again if a sweep took the key in between. Whoever gets the lock of an owner may throw away what it staged.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from drs_service.blobs.driver import Buffer, Entry
+from drs_service.blobs.files import Owner, link, make_directory, read_cached, sync, sync_directory, translated, write
+from drs_service.errors import BlobCorrupt, DrsServiceError
+
+READ_SIZE = 512 * 1024
+WRITE_BACK_SIZE = 32 * 1024 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalDriver:
+    """Keeps bytes under root, an absolute path. Needs a file system with hard links and flock."""
+
+    def __init__(self, root: Path, *, threads: int = 16) -> None:
+        self._root = root
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
+        self._owner = Owner(root / "staging")
+
+    async def stage(self) -> "LocalStaged":
+        path = (await self.run(self._owner.directory)) / secrets.token_hex(16)
+        return LocalStaged(self, path, await self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        descriptor = await self._open(self.path(key), os.O_RDONLY)
+        try:
+            while start < end:
+                buffer = bytearray(min(READ_SIZE, end - start))
+                count = read_cached(descriptor, buffer, start)
+                if count is None:
+                    # A cancelled reader leaves the thread to finish; it must not find another file's descriptor.
+                    count = await self.settled(self.submit(os.preadv, descriptor, [buffer], start))
+                if count == 0:
+                    raise BlobCorrupt(key=key, ends=start)
+                yield buffer if count == len(buffer) else memoryview(buffer)[:count]
+                start += count
+        finally:
+            os.close(descriptor)
+
+    async def size(self, key: str) -> int:
+        return (await self.run(os.stat, self.path(key))).st_size
+
+    async def delete(self, key: str) -> None:
+        with contextlib.suppress(KeyError):
+            await self.run(self._delete, self.path(key))
+
+    def _delete(self, path: Path) -> None:
+        path.unlink()
+        sync_directory(path.parent)
+
+    async def keys(self, prefix: str) -> AsyncIterator[Entry]:
+        # One directory at a time: a store may hold more names than memory does.
+        pending: list[str | Entry] = [prefix.rpartition("/")[0]]
+        while pending:
+            match pending.pop():
+                case Entry() as entry:
+                    yield entry
+                case folder:
+                    pending += reversed(await self.run(self._list, folder, prefix))
+
+    def _list(self, folder: str, prefix: str) -> list[str | Entry]:
+        """What lies in folder and can lead to prefix, in the order of its keys: folders as str."""
+        found: list[tuple[str, str | Entry]] = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root / folder) as children:
+            for child in children:
+                key = f"{folder}/{child.name}" if folder else child.name
+                if child.is_dir(follow_symlinks=False):
+                    if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
+                        found.append((f"{key}/", key))
+                elif key.startswith(prefix):
+                    with contextlib.suppress(FileNotFoundError):
+                        published = datetime.fromtimestamp(child.stat(follow_symlinks=False).st_mtime, UTC)
+                        found.append((key, Entry(key, published)))
+        return [item for _, item in sorted(found, key=lambda pair: pair[0])]
+
+    async def clean(self) -> int:
+        return await self.run(self._owner.clean)
+
+    async def probe(self) -> None:
+        staged = await self.stage()
+        await staged.discard()
+
+    async def close(self) -> None:
+        await self.run(self._owner.leave)
+        self._threads.shutdown()
+
+    def path(self, key: str) -> Path:
+        return self._root / key
+
+    def submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start a blocking call in a thread, with the errors of the file system as ours."""
+        return self._threads.submit(translated, partial(call, *args, **kwargs))
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.wrap_future(self.submit(call, *args, **kwargs))
+
+    async def _open(self, path: Path, flags: int) -> int:
+        job = self.submit(os.open, path, flags | os.O_CLOEXEC, 0o600)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            job.add_done_callback(close_opened)
+            raise
+
+    async def settled(self, job: Future[T]) -> T:
+        """The result of job; when cancelled, only once its thread has let go."""
+        try:
+            return await asyncio.wrap_future(job)
+        finally:
+            if not job.done():
+                await asyncio.to_thread(concurrent.futures.wait, [job])
+
+
+class LocalStaged:
+    """A file that nobody else knows of, until it is linked under its key."""
+
+    def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
+        self._driver = driver
+        self._path = path
+        self._descriptor: int | None = descriptor
+        self._unsynced = 0
+        self._write_back: Future[None] | None = None
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        assert self._descriptor is not None, "nothing is written after the first publish"
+        self._unsynced += await self._driver.settled(self._driver.submit(write, self._descriptor, chunks))
+        # Write back early, beside the arrival: the sync at the end then has little left to wait for.
+        if self._unsynced >= WRITE_BACK_SIZE and (self._write_back is None or self._write_back.done()):
+            await self._settle_write_back()
+            self._unsynced = 0
+            self._write_back = self._driver.submit(sync, self._descriptor, data_only=True)
+
+    async def publish(self, key: str) -> None:
+        if self._descriptor is not None:
+            await self._settle_write_back()
+            await self._driver.settled(self._driver.submit(self._seal, self._descriptor))
+            os.close(self._descriptor)
+            self._descriptor = None
+        await self._driver.run(self._link, self._driver.path(key))
+
+    def _seal(self, descriptor: int) -> None:
+        os.fchmod(descriptor, 0o444)
+        os.utime(descriptor)
+        sync(descriptor)
+
+    def _link(self, target: Path) -> None:
+        make_directory(target.parent)
+        link(self._path, target)
+        # Also when the key was there: whoever linked it may not have come this far.
+        sync_directory(target.parent)
+
+    async def discard(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(DrsServiceError):  # nobody wants these bytes any more
+                await self._settle_write_back()
+            os.close(self._descriptor)
+            self._descriptor = None
+        with contextlib.suppress(KeyError):
+            await self._driver.run(self._path.unlink)
+
+    async def _settle_write_back(self) -> None:
+        if self._write_back is not None:
+            job, self._write_back = self._write_back, None
+            await self._driver.settled(job)
+
+
+def close_opened(job: Future[int]) -> None:
+    """Close what was opened for a caller that has been cancelled meanwhile."""
+    if not job.cancelled() and job.exception() is None:
+        os.close(job.result())

@@ -1,0 +1,177 @@
+"""The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from drs_service.blobs.driver import BlobDriver, Buffer, Staged
+from drs_service.blobs.keys import BLOBS, digest_of, key_for
+from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
+from drs_service.domain.ranges import ByteRange
+from drs_service.errors import BlobNotFound, DigestMismatch, UploadTooLarge
+
+BLOCK_SIZE = 512 * 1024  # bytes hashed and written by one hop to a thread
+INLINE_SIZE = 32 * 1024  # below this, hashing is cheaper than a hop
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A blob as the place lists it."""
+
+    digest: Digest
+    key: str
+    published: datetime
+
+
+class Arrival:
+    """Bytes read to their end and verified, not kept yet."""
+
+    def __init__(self, blob: Blob, driver: BlobDriver, staged: Staged) -> None:
+        self.blob = blob
+        self.key = key_for(blob.digest)
+        self._driver = driver
+        self._staged = staged
+
+    async def keep(self) -> None:
+        """Publish the bytes under their digest, durably. May be called twice."""
+        await self._staged.publish(self.key)
+
+    async def keep_still(self) -> None:
+        """Publish again if the bytes have gone since they were kept."""
+        try:
+            await self._driver.size(self.key)
+        except KeyError:
+            await self.keep()
+
+
+class BlobStore:
+    """Blobs by digest, in one place."""
+
+    def __init__(self, driver: BlobDriver, *, place: str, max_bytes: int) -> None:
+        self.place = place
+        self.max_bytes = max_bytes
+        self._driver = driver
+        self._hashing = ThreadPoolExecutor(thread_name_prefix="hashing")
+
+    @asynccontextmanager
+    async def receive(
+        self, source: AsyncIterable[Buffer], *, expect: Digest | None = None, length: int | None = None
+    ) -> AsyncIterator[Arrival]:
+        """Read source to its end and verify it. It is forgotten at the end of the block unless kept.
+
+        length, if the sender stated it, is held against the limit before anything is read. Raises UploadTooLarge,
+        DigestMismatch, StorageFull, StorageUnavailable, and whatever source raises; nothing is stored then.
+        """
+        if length is not None and length > self.max_bytes:
+            raise UploadTooLarge(f"The upload has {length} bytes; at most {self.max_bytes} are accepted.")
+        staged = await self._driver.stage()
+        try:
+            blob = await self._absorb(source, staged)
+            if expect is not None and blob.digest != expect:
+                raise DigestMismatch(
+                    f"The bytes received have the digest {blob.digest}, not {expect} as stated. Nothing was stored."
+                )
+            yield Arrival(blob, self._driver, staged)
+        finally:
+            await staged.discard()
+
+    async def _absorb(self, source: AsyncIterable[Buffer], staged: Staged) -> Blob:
+        """Hash and write what source yields, side by side and one block behind it."""
+        hasher = hashlib.sha256()
+        size = 0
+        behind: asyncio.Task[None] | None = None
+        block: list[Buffer] = []
+        block_size = 0
+        try:
+            async for chunk in source:
+                size += len(chunk)
+                if size > self.max_bytes:
+                    raise UploadTooLarge(f"The upload has more than the {self.max_bytes} bytes that are accepted.")
+                block.append(chunk)
+                block_size += len(chunk)
+                if block_size >= BLOCK_SIZE:
+                    if behind is not None:
+                        await behind
+                    behind = asyncio.create_task(self._take(block, hasher, staged))
+                    block, block_size = [], 0
+            if behind is not None:
+                await behind
+            if block_size > INLINE_SIZE:
+                await self._take(block, hasher, staged)
+            elif block_size:
+                update(hasher, block)
+                await staged.write(block)
+        finally:
+            if behind is not None and not behind.done():
+                await asyncio.wait([behind])
+        return Blob(Digest(hasher.digest()), size)
+
+    async def _take(self, block: list[Buffer], hasher: "hashlib._Hash", staged: Staged) -> None:
+        hashing = asyncio.get_running_loop().run_in_executor(self._hashing, update, hasher, block)
+        try:
+            await staged.write(block)
+        finally:
+            await hashing
+
+    async def open(self, digest: Digest, span: ByteRange) -> AsyncGenerator[Buffer, None]:
+        """The bytes of span, already begun: a blob that cannot be read raises here, not midway.
+
+        BlobNotFound, BlobCorrupt, StorageUnavailable. The caller closes the generator.
+        """
+        reading = self._driver.read(key_for(digest), span.start, span.end)
+        try:
+            first = await anext(reading, b"")
+        except KeyError as error:
+            raise BlobNotFound(digest=str(digest)) from error
+        return resumed(first, reading)
+
+    async def stat(self, digest: Digest) -> Blob:
+        """BlobNotFound if it is not kept here."""
+        try:
+            return Blob(digest, await self._driver.size(key_for(digest)))
+        except KeyError as error:
+            raise BlobNotFound(digest=str(digest)) from error
+
+    async def delete(self, digest: Digest) -> None:
+        """Forget the bytes. Whoever calls this holds the digest's lock and knows that nothing refers to it."""
+        await self._driver.delete(key_for(digest))
+
+    async def enumerate(self) -> AsyncIterator[Stored]:
+        """Every blob in the place, in the order of the digests."""
+        async for entry in self._driver.keys(BLOBS):
+            digest = digest_of(entry.key)
+            if digest is not None:
+                yield Stored(digest, entry.key, entry.published)
+
+    async def clean(self) -> int:
+        """Forget what processes that are gone left half received; returns how many those were."""
+        return await self._driver.clean()
+
+    async def probe(self) -> None:
+        """Raise what an upload would raise if the place cannot be used now."""
+        await self._driver.probe()
+
+    async def close(self) -> None:
+        await self._driver.close()
+        self._hashing.shutdown()
+
+
+def update(hasher: "hashlib._Hash", block: list[Buffer]) -> None:
+    for chunk in block:
+        hasher.update(chunk)
+
+
+async def resumed(first: Buffer, rest: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
+    """The first piece, then the rest."""
+    try:
+        if first:
+            yield first
+        async for piece in rest:
+            yield piece
+    finally:
+        await rest.aclose()
