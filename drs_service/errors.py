@@ -4,7 +4,8 @@ DrsServiceError
 ├── NotFound
 │   ├── BlobNotFound
 │   ├── ObjectNotFound
-│   └── AccessMethodNotFound
+│   ├── AccessMethodNotFound
+│   └── IdentifierUnknown
 ├── Rejected                     the request is wrong as it stands
 │   ├── NameInvalid
 │   ├── MediaTypeInvalid
@@ -16,7 +17,8 @@ DrsServiceError
 │   ├── UploadInterrupted
 │   ├── UploadStalled
 │   ├── RangeNotSatisfiable
-│   └── PreconditionFailed
+│   ├── PreconditionFailed
+│   └── DrsUriMalformed
 ├── Forbidden
 ├── Misconfigured                the operator must act
 │   ├── SettingsInvalid
@@ -32,7 +34,8 @@ DrsServiceError
 └── Unavailable                  try again later
     ├── StorageUnavailable
     ├── StorageFull
-    └── DatabaseUnavailable
+    ├── DatabaseUnavailable
+    └── ResolverUnavailable
 
 The docstring of a class is its message unless one is given. What HTTP makes of each is `api/errors.py`'s business.
 """
@@ -75,6 +78,12 @@ class AccessMethodNotFound(NotFound):
     """The object has no access method with this access_id."""
 
     code = "access_method_not_found"
+
+
+class IdentifierUnknown(NotFound):
+    """No resolver knows this compact identifier."""
+
+    code = "identifier_unknown"
 
 
 class Rejected(DrsServiceError):
@@ -147,6 +156,12 @@ class PreconditionFailed(Rejected):
     """The representation does not match the condition of the request."""
 
     code = "precondition_failed"
+
+
+class DrsUriMalformed(Rejected):
+    """This is not a DRS URI."""
+
+    code = "drs_uri_malformed"
 
 
 class Forbidden(DrsServiceError):
@@ -244,3 +259,9 @@ class DatabaseUnavailable(Unavailable):
     """The database does not answer. Try again later."""
 
     code = "database_unavailable"
+
+
+class ResolverUnavailable(Unavailable):
+    """The resolver of compact identifiers does not answer. Try again later."""
+
+    code = "resolver_unavailable"

@@ -1,0 +1,1 @@
+"""Rows: one module per table, the SQL beside the function that runs it."""

@@ -1,0 +1,46 @@
+"""Rows of blobs and of their replicas."""
+
+from collections.abc import Sequence
+
+from drs_service.db.pool import Connection
+from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
+
+LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+
+
+async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
+    """Hold the digests until the transaction ends: nobody else adds or sweeps them meanwhile.
+
+    The lock is on the first 64 bits of a digest; two that share them merely wait for each other.
+    """
+    keys = sorted({int.from_bytes(digest.raw[:8], signed=True) for digest in digests})  # one order: no deadlock
+    await connection.execute(LOCK, keys)
+
+
+INSERT = """
+    INSERT INTO blobs (digest, size)
+    SELECT digest, size FROM unnest($1::bytea[], $2::bigint[]) AS new (digest, size)
+    ON CONFLICT ON CONSTRAINT blobs_pkey DO NOTHING
+"""
+INSERT_REPLICAS = """
+    INSERT INTO replicas (digest, place, key)
+    SELECT digest, $1, key FROM unnest($2::bytea[], $3::text[]) AS new (digest, key)
+    ON CONFLICT ON CONSTRAINT replicas_pkey DO NOTHING
+"""
+
+
+async def insert(connection: Connection, place: str, kept: Sequence[tuple[Blob, str]]) -> None:
+    """Record blobs that are durable in place under their keys. Those already recorded stay as they are."""
+    keys = {blob: key for blob, key in kept}
+    digests = [blob.digest.raw for blob in keys]
+    await connection.execute(INSERT, digests, [blob.size for blob in keys])
+    await connection.execute(INSERT_REPLICAS, place, digests, list(keys.values()))
+
+
+KNOWN = "SELECT digest FROM blobs WHERE digest = ANY($1::bytea[])"
+
+
+async def known(connection: Connection, digests: Sequence[Digest]) -> set[Digest]:
+    """Those of the digests that have a row."""
+    return {Digest(row["digest"]) for row in await connection.fetch(KNOWN, [digest.raw for digest in digests])}

@@ -1,0 +1,72 @@
+"""Hearing from Postgres what has changed, for as long as it can be heard.
+
+The triggers of the migrations send `object <id>` and `blob <hex digest>` on one channel. Whoever keeps rows in memory
+may do so only between `on_connect` and `on_loss`: outside of it a change could go unheard.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncpg
+
+from drs_service.db.translate import translating
+from drs_service.domain.digest import Digest
+from drs_service.errors import DatabaseUnavailable
+
+CHANNEL = "object_changes"
+HEARTBEAT = 5.0  # seconds: a dead connection that says nothing is found out after two of these
+RETRY = 1.0  # seconds between attempts to connect
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChanged:
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobChanged:
+    digest: Digest
+
+
+class Listener(Protocol):
+    def on_connect(self) -> None: ...
+    def on_change(self, change: ObjectChanged | BlobChanged) -> None: ...
+    def on_loss(self) -> None: ...
+
+
+async def listen(url: str, listener: Listener) -> None:
+    """Keep listener informed until cancelled, connecting again whenever the connection is lost."""
+    while True:
+        with contextlib.suppress(DatabaseUnavailable):
+            await listen_once(url, listener)
+        await asyncio.sleep(RETRY)
+
+
+async def listen_once(url: str, listener: Listener) -> None:
+    def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        listener.on_change(parse(str(payload)))
+
+    with translating():
+        connection: Any = await asyncpg.connect(
+            url, timeout=10, server_settings={"application_name": "drs-service changes"}, statement_cache_size=0
+        )
+        try:
+            await connection.add_listener(CHANNEL, hear)
+            lost = asyncio.Event()
+            connection.add_termination_listener(lambda _connection: lost.set())
+            listener.on_connect()
+            while not lost.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(lost.wait(), HEARTBEAT)
+                if not lost.is_set():
+                    await connection.execute("SELECT 1", timeout=HEARTBEAT)
+        finally:
+            listener.on_loss()
+            connection.terminate()
+
+
+def parse(payload: str) -> ObjectChanged | BlobChanged:
+    kind, _, name = payload.partition(" ")
+    return BlobChanged(Digest.from_hex(name)) if kind == "blob" else ObjectChanged(name)

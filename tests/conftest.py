@@ -1,0 +1,75 @@
+"""Real parts for every test: one PostgreSQL for the run, a database of its own for each test, a real server."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from drs_service.settings import Secret, Settings
+from tests.support.postgres import Postgres
+from tests.support.server import Service, running
+
+
+@pytest.fixture(scope="session")
+def roomy() -> Iterator[Path]:
+    """A directory that every user can reach: PostgreSQL is another one than root, and pytest's own is closed."""
+    path = Path(tempfile.mkdtemp(prefix="drs-tests-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def postgres(roomy: Path) -> Iterator[Postgres]:
+    with Postgres.started(roomy / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> str:
+    """A new database with our schema."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a service of its own, on a local store."""
+    return Settings(
+        database_url=Secret(database_url),
+        storage_url=(tmp_path / "store").as_uri(),
+        public_url="https://drs.example.org",
+        upload_idle_seconds=5,
+        shutdown_grace_seconds=5,
+        max_upload_bytes=64 * 1024**2,
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """A running service; `service.url` is where it listens."""
+    async with running(settings) as service:
+        yield service
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def some_bytes() -> bytes:
+    """More than one read and one block, and not a multiple of either."""
+    return secrets.token_bytes(3 * 1024**2 + 17)
+
+
+@pytest.fixture
+def own_environment() -> dict[str, str]:
+    """The environment for a process of ours, without any of our settings."""
+    ours = ("DRS_", "DATABASE_URL", "PUBLIC_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
