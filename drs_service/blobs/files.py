@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,15 @@ def translated(call: Callable[[], T]) -> T:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise StorageFull(reason=str(error)) from error
         raise StorageUnavailable(reason=str(error)) from error
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """A file that a write misses is no key that is missing: the place itself has gone."""
+    try:
+        yield
+    except KeyError as error:
+        raise StorageUnavailable(reason=f"{error} has been removed") from error
 
 
 def write(descriptor: int, chunks: Sequence[Buffer]) -> int:
@@ -122,11 +131,14 @@ class Owner:
             name = secrets.token_hex(8)
             lock = self._staging / f"{name}.lock"
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            # A cleaner may hold, and then remove, a lock file that it met before we locked it: begin again.
-            if try_lock(descriptor) and lock.exists():
-                (self._staging / name).mkdir()
-                return descriptor, name
-            os.close(descriptor)
+            with contextlib.ExitStack() as undo:
+                undo.callback(os.close, descriptor)
+                undo.callback(lock.unlink, missing_ok=True)
+                # A cleaner may hold, and then remove, a lock file that it met before we locked it: begin again.
+                if try_lock(descriptor) and lock.exists():
+                    (self._staging / name).mkdir()
+                    undo.pop_all()
+                    return descriptor, name
 
     def clean(self) -> int:
         """Remove what owners that are gone have staged; returns how many files that was."""

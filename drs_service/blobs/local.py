@@ -22,9 +22,20 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from drs_service.blobs.driver import Buffer, Entry
-from drs_service.blobs.files import Owner, link, make_directory, read_cached, sync, sync_directory, translated, write
-from drs_service.errors import BlobCorrupt, DrsServiceError
+from drs_service.blobs.files import (
+    Owner,
+    link,
+    make_directory,
+    read_cached,
+    sync,
+    sync_directory,
+    translated,
+    write,
+    writing,
+)
+from drs_service.errors import BlobCorrupt
 
+STAGING = "staging"
 READ_SIZE = 512 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
 
@@ -38,11 +49,12 @@ class LocalDriver:
     def __init__(self, root: Path, *, threads: int = 16) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
-        self._owner = Owner(root / "staging")
+        self._owner = Owner(root / STAGING)
 
     async def stage(self) -> "LocalStaged":
-        path = (await self.run(self._owner.directory)) / secrets.token_hex(16)
-        return LocalStaged(self, path, await self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        with writing():
+            path = (await self.run(self._owner.directory)) / secrets.token_hex(16)
+            return LocalStaged(self, path, await self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         descriptor = await self._open(self.path(key), os.O_RDONLY)
@@ -84,11 +96,15 @@ class LocalDriver:
     def _list(self, folder: str, prefix: str) -> list[str | Entry]:
         """What lies in folder and can lead to prefix, in the order of its keys: folders as str."""
         found: list[tuple[str, str | Entry]] = []
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._root / folder) as children:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(self._root / folder) as children,
+        ):
             for child in children:
                 key = f"{folder}/{child.name}" if folder else child.name
                 if child.is_dir(follow_symlinks=False):
-                    if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
+                    leads_there = f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/")
+                    if leads_there and key != STAGING:
                         found.append((f"{key}/", key))
                 elif key.startswith(prefix):
                     with contextlib.suppress(FileNotFoundError):
@@ -122,7 +138,7 @@ class LocalDriver:
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
-            job.add_done_callback(close_opened)
+            job.add_done_callback(partial(undo_open, created=path if flags & os.O_CREAT else None))
             raise
 
     async def settled(self, job: Future[T]) -> T:
@@ -143,10 +159,12 @@ class LocalStaged:
         self._descriptor: int | None = descriptor
         self._unsynced = 0
         self._write_back: Future[None] | None = None
+        self._last: Future[int] | Future[None] | None = None
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         assert self._descriptor is not None, "nothing is written after the first publish"
-        self._unsynced += await self._driver.settled(self._driver.submit(write, self._descriptor, chunks))
+        self._last = writing_chunks = self._driver.submit(write, self._descriptor, chunks)
+        self._unsynced += await self._driver.settled(writing_chunks)
         # Write back early, beside the arrival: the sync at the end then has little left to wait for.
         if self._unsynced >= WRITE_BACK_SIZE and (self._write_back is None or self._write_back.done()):
             await self._settle_write_back()
@@ -156,10 +174,13 @@ class LocalStaged:
     async def publish(self, key: str) -> None:
         if self._descriptor is not None:
             await self._settle_write_back()
-            await self._driver.settled(self._driver.submit(self._seal, self._descriptor))
+            self._last = sealing = self._driver.submit(self._seal, self._descriptor)
+            await self._driver.settled(sealing)
             os.close(self._descriptor)
             self._descriptor = None
-        await self._driver.run(self._link, self._driver.path(key))
+        self._last = linking = self._driver.submit(self._link, self._driver.path(key))
+        with writing():
+            await self._driver.settled(linking)
 
     def _seal(self, descriptor: int) -> None:
         os.fchmod(descriptor, 0o444)
@@ -173,13 +194,18 @@ class LocalStaged:
         sync_directory(target.parent)
 
     async def discard(self) -> None:
-        if self._descriptor is not None:
-            with contextlib.suppress(DrsServiceError):  # nobody wants these bytes any more
-                await self._settle_write_back()
-            os.close(self._descriptor)
-            self._descriptor = None
-        with contextlib.suppress(KeyError):
-            await self._driver.run(self._path.unlink)
+        descriptor, self._descriptor = self._descriptor, None
+        forgetting = self._driver.submit(self._forget, descriptor)
+        # A caller that is cancelled does not come back: this goes on without it.
+        await asyncio.shield(asyncio.wrap_future(forgetting))
+
+    def _forget(self, descriptor: int | None) -> None:
+        # A thread that a cancelled caller has left behind must not find another file's descriptor.
+        jobs = [job for job in (self._last, self._write_back) if job is not None and not job.cancel()]
+        concurrent.futures.wait(jobs)
+        if descriptor is not None:
+            os.close(descriptor)
+        self._path.unlink(missing_ok=True)
 
     async def _settle_write_back(self) -> None:
         if self._write_back is not None:
@@ -187,7 +213,9 @@ class LocalStaged:
             await self._driver.settled(job)
 
 
-def close_opened(job: Future[int]) -> None:
-    """Close what was opened for a caller that has been cancelled meanwhile."""
+def undo_open(job: Future[int], *, created: Path | None) -> None:
+    """Close what was opened for a caller that has been cancelled meanwhile, and remove it if it was made for it."""
     if not job.cancelled() and job.exception() is None:
         os.close(job.result())
+        if created is not None:
+            created.unlink(missing_ok=True)

@@ -107,8 +107,9 @@ class BlobStore:
                 update(hasher, block)
                 await staged.write(block)
         finally:
-            if behind is not None and not behind.done():
-                await asyncio.wait([behind])
+            if behind is not None:
+                # Its error is not ours to raise here: either it has been, or another came first.
+                await asyncio.gather(behind, return_exceptions=True)
         return Blob(Digest(hasher.digest()), size)
 
     async def _take(self, block: list[Buffer], hasher: "hashlib._Hash", staged: Staged) -> None:
@@ -123,12 +124,12 @@ class BlobStore:
 
         BlobNotFound, BlobCorrupt, StorageUnavailable. The caller closes the generator.
         """
-        reading = self._driver.read(key_for(digest), span.start, span.end)
+        reading = begun(self._driver.read(key_for(digest), span.start, span.end))
         try:
-            first = await anext(reading, b"")
+            await anext(reading)
         except KeyError as error:
             raise BlobNotFound(digest=str(digest)) from error
-        return resumed(first, reading)
+        return reading
 
     async def stat(self, digest: Digest) -> Blob:
         """BlobNotFound if it is not kept here."""
@@ -166,12 +167,14 @@ def update(hasher: "hashlib._Hash", block: list[Buffer]) -> None:
         hasher.update(chunk)
 
 
-async def resumed(first: Buffer, rest: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
-    """The first piece, then the rest."""
+async def begun(reading: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
+    """Nothing, once the first piece of reading is there; then every piece. Closing this closes reading."""
     try:
+        first = await anext(reading, b"")
+        yield b""  # a generator that was never begun would not run its `finally`
         if first:
             yield first
-        async for piece in rest:
+        async for piece in reading:
             yield piece
     finally:
-        await rest.aclose()
+        await reading.aclose()

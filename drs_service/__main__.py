@@ -1,0 +1,3 @@
+from drs_service.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""GA4GH Data Repository Service 1.5.0."""

@@ -1,0 +1,81 @@
+"""What DRS 1.5.0 puts on the wire. A member that has no value is left out: null is not in the specification."""
+
+from datetime import datetime
+
+import msgspec
+
+from drs_service.api.public import PublicUrls
+from drs_service.domain.objects import DrsObject as StoredObject
+
+VERSION = "1.5.0"
+ACCESS_ID = "https"  # of the one access method there is: the bytes, through this service
+
+
+class Checksum(msgspec.Struct, kw_only=True):
+    """A checksum of the bytes, in hexadecimal."""
+
+    checksum: str
+    type: str
+
+
+class AccessURL(msgspec.Struct, kw_only=True):
+    """Where the bytes can be fetched."""
+
+    url: str
+
+
+class AccessMethod(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One way to the bytes."""
+
+    type: str
+    access_url: AccessURL
+    access_id: str
+
+
+class DrsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A DRS object."""
+
+    id: str
+    self_uri: str
+    size: int
+    created_time: datetime
+    checksums: list[Checksum]
+    name: str
+    updated_time: datetime
+    mime_type: str
+    access_methods: list[AccessMethod]
+    version: str | None = None
+    description: str | None = None
+    aliases: list[str] | None = None
+
+
+class DrsObjects(msgspec.Struct, kw_only=True):
+    """Objects, in the order in which their files were sent."""
+
+    objects: list[DrsObject]
+
+
+def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
+    return DrsObject(
+        id=stored.id,
+        self_uri=urls.drs(stored.id),
+        size=stored.blob.size,
+        created_time=stored.created_time,
+        updated_time=stored.updated_time,
+        name=stored.name,
+        mime_type=stored.media_type,
+        version=stored.version,
+        description=stored.description,
+        aliases=list(stored.aliases) or None,
+        checksums=[
+            Checksum(checksum=stored.blob.digest.hex, type="sha-256"),
+            *(Checksum(checksum=one.value, type=one.algorithm) for one in stored.checksums),
+        ],
+        access_methods=[
+            AccessMethod(type="https", access_id=ACCESS_ID, access_url=access_url(stored, urls)),
+        ],
+    )
+
+
+def access_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
+    return AccessURL(url=urls.data(stored.id))

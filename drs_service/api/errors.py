@@ -1,0 +1,93 @@
+"""The one place where an error becomes a status. Every body is DRS's `Error` with our stable `code` beside it."""
+
+import msgspec
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+
+from drs_service import errors
+from drs_service.api.bodies import AnyRequest
+from drs_service.errors import DrsServiceError, RangeNotSatisfiable, UploadStalled
+
+log = structlog.get_logger()
+
+# The nearest ancestor of an error wins.
+STATUS: dict[type[DrsServiceError], int] = {
+    errors.DrsServiceError:     500,
+    errors.NotFound:            404,
+    errors.Rejected:            400,
+    errors.UploadStalled:       408,
+    errors.PreconditionFailed:  412,
+    errors.UploadTooLarge:      413,
+    errors.EncodingUnsupported: 415,
+    errors.RangeNotSatisfiable: 416,
+    errors.Forbidden:           403,
+    errors.Misconfigured:       503,
+    errors.BlobCorrupt:         502,
+    errors.Misconfigured:       503,
+    errors.Unavailable:         503,
+    errors.StorageFull:         507,
+}  # fmt: skip
+
+# What the framework refuses before any of our code is asked.
+FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
+
+RETRY_AFTER = "5"  # seconds
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """DRS 1.5.0 `Error`, and the stable name of what went wrong."""
+
+    msg: str
+    status_code: int
+    code: str
+
+
+def status_of(error: type[DrsServiceError]) -> int:
+    return next(STATUS[ancestor] for ancestor in error.__mro__ if ancestor in STATUS)
+
+
+def respond(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response[Error]:
+    return Response(
+        Error(msg=message, status_code=status, code=code),
+        status_code=status,
+        media_type="application/json",
+        headers={"cache-control": "no-store", **(headers or {})},
+    )
+
+
+def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error]:
+    status = status_of(type(error))
+    headers = {}
+    if status >= 500:
+        log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)
+    if error.retryable:
+        headers["retry-after"] = RETRY_AFTER
+    if isinstance(error, UploadStalled):
+        # RFC 9110 15.5.9: the rest of the request is not waited for.
+        headers["connection"] = "close"
+    if isinstance(error, RangeNotSatisfiable):
+        # RFC 9110 15.5.17: say how long the representation is.
+        headers["content-range"] = f"bytes */{error.facts['size']}"
+    return respond(status, error.code, str(error), headers)
+
+
+def on_framework_error(_: AnyRequest, error: HTTPException) -> Response[Error]:
+    status = 400 if error.status_code == 422 else error.status_code
+    code = FRAMEWORK_CODES.get(status, "bad_request" if status < 500 else "internal")
+    # RFC 9110 15.5.6 asks for Allow on a 405; the framework knows it.
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    return respond(status, code, error.detail, headers)
+
+
+def on_bug(request: AnyRequest, error: Exception) -> Response[Error]:
+    log.exception("unexpected error", path=request.scope["path"], exc_info=error)
+    return respond(500, DrsServiceError.code, "The service made a mistake. It has been logged.")
+
+
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    DrsServiceError: on_service_error,
+    HTTPException: on_framework_error,
+    Exception: on_bug,
+}

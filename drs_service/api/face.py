@@ -1,0 +1,54 @@
+"""The whole HTTP face, from the use cases that it is a face of."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.response.base import ASGIResponse
+
+from drs_service.api import files, health
+from drs_service.api.drs import objects as drs_objects
+from drs_service.api.errors import EXCEPTION_HANDLERS
+from drs_service.api.public import DRS_PATH, PublicUrls
+from drs_service.api.schema_page import SchemaPage
+from drs_service.api.uploads import routes as uploads
+from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.health import Health
+from drs_service.usecases.objects import Objects
+from drs_service.usecases.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    objects: Objects[ASGIResponse]
+    downloads: Downloads
+    uploads: Uploads
+    health: Health
+
+
+def build(
+    usecases: UseCases, urls: PublicUrls, *, service_info: HTTPRouteHandler, upload_idle: float, max_form_files: int
+) -> Litestar:
+    drs: Sequence[HTTPRouteHandler] = [service_info, *drs_objects.routes(usecases.objects, urls)]
+    return Litestar(
+        route_handlers=[
+            Router(DRS_PATH, route_handlers=drs, tags=["DRS"]),
+            *files.routes(usecases.objects, usecases.downloads),
+            *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
+            *health.routes(usecases.health),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="DRS service",
+            version=importlib.metadata.version("drs-service"),
+            description="A content-addressed file service with a GA4GH DRS API.",
+            path="/schema",
+            render_plugins=[SchemaPage(), JsonRenderPlugin(path="/openapi.json")],
+        ),
+        logging_config=None,
+        debug=False,
+    )

@@ -1,0 +1,151 @@
+"""`/data/{object_id}`: the bytes, with RFC 9110's conditions and ranges."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+from litestar import route
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from drs_service.api.bodies import AnyRequest, list_header
+from drs_service.api.drs.objects import NOT_FOUND
+from drs_service.blobs.driver import Buffer
+from drs_service.domain.access import ANONYMOUS
+from drs_service.domain.conditions import Verdict, evaluate, if_range_holds
+from drs_service.domain.digest_fields import repr_digest
+from drs_service.domain.names import FileName, content_disposition
+from drs_service.domain.objects import DrsObject
+from drs_service.domain.ranges import ByteRange, parse_ranges
+from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.objects import Objects
+
+Headers = dict[str, str]
+
+
+def routes(objects: Objects[ASGIResponse], downloads: Downloads) -> list[HTTPRouteHandler]:
+    @route(
+        "/data/{object_id:str}",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Fetch the bytes of an object",
+        description="Ranges (one or several), If-Range, If-Match and If-None-Match are honoured; the ETag is strong.",
+        media_type="application/octet-stream",
+        responses={200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"), **NOT_FOUND},
+    )
+    async def get_data(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
+        drs_object = (await objects.get(ANONYMOUS, object_id)).object
+        headers = headers_of(drs_object)
+        if_match, if_none_match = (list_header(request, name) for name in ("if-match", "if-none-match"))
+        verdict = evaluate(headers["etag"], if_match=if_match, if_none_match=if_none_match)
+        if verdict is Verdict.NOT_MODIFIED:
+            return Bytes(304, without_content(headers))
+        if request.method == HttpMethod.HEAD:
+            return Bytes(200, headers | {"content-length": str(drs_object.blob.size)})
+        # RFC 9110 14.2: Range is defined for GET alone.
+        wanted = (
+            request.headers.get("range") if if_range_holds(request.headers.get("if-range"), headers["etag"]) else None
+        )
+        return await answer(drs_object, parse_ranges(wanted, drs_object.blob.size), headers, downloads)
+
+    return [get_data]
+
+
+def headers_of(drs_object: DrsObject) -> Headers:
+    """What is said of the representation, whatever part of it is sent."""
+    digest = drs_object.blob.digest
+    return {
+        "accept-ranges": "bytes",
+        "cache-control": "private, max-age=86400, immutable",
+        "content-disposition": content_disposition(FileName(drs_object.file_name, drs_object.name)),
+        # Whatever was uploaded runs nothing here: a browser saves it, guesses nothing, and gives it no origin.
+        "content-security-policy": "default-src 'none'; sandbox",
+        "content-type": drs_object.media_type,
+        "etag": f'"{digest.hex}"',
+        "repr-digest": repr_digest(digest),
+        "x-content-type-options": "nosniff",
+    }
+
+
+def without_content(headers: Headers) -> Headers:
+    """RFC 9110 15.4.5: a 304 says what a cache needs, and nothing of the content."""
+    return {name: headers[name] for name in ("cache-control", "etag")}
+
+
+async def answer(
+    drs_object: DrsObject, ranges: Sequence[ByteRange] | None, headers: Headers, downloads: Downloads
+) -> ASGIApp:
+    """The whole (None), one range, or several; begun, so that what cannot be read is still an error answer."""
+    size = drs_object.blob.size
+    if ranges is None:
+        whole = await downloads.open(drs_object, ByteRange(0, size))
+        return Bytes(200, headers | {"content-length": str(size)}, whole)
+    if len(ranges) == 1:
+        [span] = ranges
+        partial = {"content-length": str(span.length), "content-range": span.content_range(size)}
+        return Bytes(206, headers | partial, await downloads.open(drs_object, span))
+    parts = Multipart(drs_object, ranges)
+    partial = {"content-length": str(parts.length), "content-type": parts.content_type}
+    return Bytes(206, headers | partial, parts.stream(downloads, await downloads.open(drs_object, ranges[0])))
+
+
+class Multipart:
+    """Several ranges in one answer, as multipart/byteranges (RFC 9110 14.6)."""
+
+    def __init__(self, drs_object: DrsObject, ranges: Sequence[ByteRange]) -> None:
+        boundary = secrets.token_hex(16)
+        size = drs_object.blob.size
+        self._object = drs_object
+        self._ranges = ranges
+        self._heads = [
+            f"\r\n--{boundary}\r\ncontent-type: {drs_object.media_type}\r\n"
+            f"content-range: {span.content_range(size)}\r\n\r\n".encode("latin-1")
+            for span in ranges
+        ]
+        self._end = f"\r\n--{boundary}--\r\n".encode("ascii")
+        self.content_type = f"multipart/byteranges; boundary={boundary}"
+        self.length = sum(map(len, self._heads)) + sum(span.length for span in ranges) + len(self._end)
+
+    async def stream(self, downloads: Downloads, first: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
+        for head, span in zip(self._heads, self._ranges, strict=True):
+            part = first if span is self._ranges[0] else await downloads.open(self._object, span)
+            yield head
+            async with aclosing(part):
+                async for piece in part:
+                    yield piece
+        yield self._end
+
+
+class Bytes:
+    """An answer that streams. If its content fails midway the connection breaks: no short answer ever looks whole."""
+
+    def __init__(self, status: int, headers: Headers, content: AsyncGenerator[Buffer, None] | None = None) -> None:
+        self._status = status
+        self._headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        if self._content is not None:
+            # The server lets us send into the void: without asking we would read a whole file for nobody.
+            gone = asyncio.create_task(client_gone(receive))
+            try:
+                async with aclosing(self._content) as content:
+                    async for piece in content:
+                        if gone.done():
+                            return
+                        # The types say bytes; the server takes any buffer.
+                        await send({"type": "http.response.body", "body": cast(bytes, piece), "more_body": True})
+            finally:
+                gone.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def client_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,23 @@
+"""The URLs that clients see. They come from the public URL of the settings, never from a request's Host header."""
+
+from urllib.parse import urlsplit
+
+from drs_service.domain.object_ids import self_uri
+
+DRS_PATH = "/ga4gh/drs/v1"
+
+
+class PublicUrls:
+    def __init__(self, public_url: str) -> None:
+        self._base = public_url.rstrip("/")
+        self._hostname = urlsplit(public_url).hostname or ""
+
+    def object(self, object_id: str) -> str:
+        return f"{self._base}{DRS_PATH}/objects/{object_id}"
+
+    def data(self, object_id: str) -> str:
+        return f"{self._base}/data/{object_id}"
+
+    def drs(self, object_id: str) -> str:
+        """Hostname-based, and without a port, which DRS forbids there."""
+        return self_uri(self._hostname, object_id)

@@ -1,0 +1,52 @@
+"""uvicorn's HTTP, where it falls short: what it answers by itself is DRS's `Error`, and no upload loses its body."""
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from drs_service.api.errors import Error
+
+
+class Protocol(HttpToolsProtocol):
+    def send_400_response(self, msg: str) -> None:
+        body = msgspec.json.encode(Error(msg=msg, status_code=400, code="bad_request"))
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
+
+    # RFC 9110 7.8: a server may ignore Upgrade. The parser cannot: it takes such a request to have no body, and what
+    # `curl --http2` or Java's own client puts, which both ask for h2c, would be stored as 0 bytes. So a request that
+    # asks for an upgrade is read once more, without that header.
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._asks_for_upgrade():
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.data_received(head + data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("The request is not HTTP.")
+
+    def on_headers_complete(self) -> None:
+        if not self._asks_for_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self._asks_for_upgrade():
+            super().on_message_complete()
+
+    def _asks_for_upgrade(self) -> bool:
+        # A CONNECT always counts as an upgrade.
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode("ascii")
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,100 @@
+"""The composition root of a web process: builds every part and hands it over."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import uvicorn
+from litestar import Litestar
+from litestar.response.base import ASGIResponse
+
+from drs_service.api import face
+from drs_service.api.drs import objects as drs_objects
+from drs_service.api.drs import service_info
+from drs_service.api.public import PublicUrls
+from drs_service.api.server import Protocol
+from drs_service.db import changes
+from drs_service.parts import check_schema, open_parts
+from drs_service.settings import Settings
+from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.health import Health
+from drs_service.usecases.objects import Objects
+from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.uploads import Uploads
+
+
+@asynccontextmanager
+async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
+    """The web application, with everything it stands on open for the length of the block."""
+    assert settings.database_url is not None and settings.public_url is not None
+    urls = PublicUrls(settings.public_url)
+    async with open_parts(settings, name="drs-service web") as (database, store):
+        await check_schema(database)
+        objects: Objects[ASGIResponse] = Objects(
+            database, face=partial(drs_objects.face, urls=urls), keep=settings.object_cache_size
+        )
+        usecases = face.UseCases(
+            objects=objects,
+            downloads=Downloads(store),
+            uploads=Uploads(database, store, Sweep(database, store)),
+            health=Health(database, store),
+        )
+        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), objects.changes))
+        try:
+            yield face.build(
+                usecases,
+                urls,
+                service_info=service_info.route(
+                    service_id=settings.service_id,
+                    name=settings.service_name,
+                    organization=settings.organization_name,
+                    organization_url=settings.organization_url,
+                ),
+                upload_idle=settings.upload_idle_seconds,
+                max_form_files=settings.max_form_files,
+            )
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+
+
+async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Answer requests on listener until SIGTERM or SIGINT; those in flight are finished first."""
+    async with open_app(settings) as app:
+        # uvicorn raises the signal that stopped it once more at the end: let what is open here be closed first.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        await Server(configured(app, settings), on_ready).serve(sockets=[listener])
+
+
+def configured(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=75,  # beyond the 60 s for which proxies commonly keep their connections
+        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, saying when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()

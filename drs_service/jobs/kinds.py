@@ -1,0 +1,31 @@
+"""Every kind of job, by its payload. A payload is read by workers of other releases: fields are only ever added."""
+
+from datetime import datetime
+
+import msgspec
+
+from drs_service.db.pool import Connection
+
+
+class SweepOrphans(msgspec.Struct, frozen=True, tag="sweep_orphans"):
+    """Forget bytes that no row refers to."""
+
+    before: datetime | None = None
+    """Only what was published before; by default what is older than the grace time of the settings."""
+
+
+Job = SweepOrphans
+
+KINDS: tuple[type[Job], ...] = (SweepOrphans,)
+
+
+def kind_of(job: Job | type[Job]) -> str:
+    return str(job.__struct_config__.tag)
+
+
+async def enqueue(connection: Connection, job: Job) -> None:
+    """Add a job to the queue. It exists once the caller's transaction commits."""
+    from pgqueuer import Queries
+
+    queries = Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type]  # a pooled one will do
+    await queries.enqueue(kind_of(job), msgspec.json.encode(job))

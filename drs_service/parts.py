@@ -1,0 +1,38 @@
+"""What every process of the service stands on, whichever it is."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from drs_service.blobs.opening import open_store
+from drs_service.blobs.store import BlobStore
+from drs_service.db import schema
+from drs_service.db.pool import Database, open_database
+from drs_service.errors import SettingsInvalid
+from drs_service.settings import Settings
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Database, BlobStore]]:
+    """The database and the store of the settings, open for the length of the block; name is shown in Postgres.
+
+    SettingsInvalid, DatabaseUnavailable.
+    """
+    if settings.database_url is None or settings.storage_url is None:
+        raise SettingsInvalid("DATABASE_URL and DRS_STORAGE_URL are not set; `drs-service serve` brings its own")
+    store = open_store(settings.storage_url, max_bytes=settings.max_upload_bytes)
+    try:
+        async with open_database(
+            settings.database_url.reveal(),
+            name=name,
+            size=settings.database_pool_size,
+            statement_cache=settings.database_statement_cache,
+        ) as database:
+            yield database, store
+    finally:
+        await store.close()
+
+
+async def check_schema(database: Database) -> None:
+    """SchemaBehind or SchemaAhead if the database is not for this code."""
+    async with database.connection() as connection:
+        await schema.check(connection)

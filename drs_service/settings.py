@@ -1,0 +1,163 @@
+"""The only reader of the environment. All faults are reported at once."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from drs_service.errors import BindRefused, SettingsInvalid
+
+MIB = 1024**2
+TIB = 1024**4
+
+
+class Secret:
+    """A text that does not print."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def setting(default: Any, about: str, **limits: int) -> Any:
+    return field(default=default, metadata={"about": about, **limits})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set. `.env.example` says the same, by test."""
+
+    # Where it listens and how it is reached
+    host: str = setting("127.0.0.1", "address to listen on; loopback only, until identities are configured")
+    port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65535)
+    public_url: str | None = setting(None, "how clients reach the service; default http://HOST:PORT")
+    processes: int = setting(1, "web processes", least=1, most=256)
+
+    # Where it keeps things
+    data_dir: Path = setting(Path("data"), "directory of the embedded database and of the local store")
+    database_url: Secret | None = setting(None, "postgresql://…; default: an embedded PostgreSQL in the data directory")
+    storage_url: str | None = setting(None, "file:///absolute/path or memory:; default: the data directory")
+    postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
+
+    # Limits
+    max_upload_bytes: int = setting(5 * TIB, "largest file accepted", least=1)
+    max_form_files: int = setting(1000, "most files, and most fields, in one form", least=1, most=10_000)
+    upload_idle_seconds: int = setting(60, "how long an upload may send nothing before it is given up", least=1)
+    shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
+    sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
+
+    # Resources of one web process
+    database_pool_size: int = setting(10, "connections to the database", least=2, most=1000)
+    database_statement_cache: int = setting(100, "prepared statements a connection; 0 behind pgbouncer", least=0)
+    object_cache_size: int = setting(16_384, "objects kept in memory", least=0)
+
+    # What service-info says
+    service_id: str = setting("local.drs-service", "in reverse domain name form")
+    service_name: str = setting("DRS service", "for people")
+    organization_name: str = setting("Unnamed organization", "who runs it")
+    organization_url: str = setting("https://example.org", "where that organization is found")
+
+    log_level: str = setting("info", "debug, info, warning or error")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], **overrides: object) -> Self:
+        """Read env; overrides that are not None win. SettingsInvalid names every fault."""
+        values: dict[str, object] = {}
+        faults: list[str] = []
+        for one in fields(cls):
+            text = env.get(variable(one.name), "")
+            try:
+                if overrides.get(one.name) is not None:
+                    values[one.name] = checked(one.metadata, overrides[one.name])
+                elif text:
+                    values[one.name] = checked(one.metadata, parse(one.type, text))
+            except ValueError as error:
+                faults.append(f"{variable(one.name)}: {error}")
+        if not faults:
+            settings = cls(**values)  # type: ignore[arg-type]  # each was parsed by its field's own type
+            faults = settings.faults()
+        if faults:
+            raise SettingsInvalid("The settings are not usable:\n  " + "\n  ".join(faults))
+        return settings
+
+    def faults(self) -> list[str]:
+        """What is wrong with settings that are each well formed."""
+        found = []
+        if self.public_url is not None and not usable_url(self.public_url):
+            found.append("PUBLIC_URL: must be http(s)://host[:port][/path], without query or fragment")
+        if self.storage_url == "memory:" and self.processes > 1:
+            found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
+        if self.log_level not in {"debug", "info", "warning", "error"}:
+            found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
+        return found
+
+    def to_env(self) -> dict[str, str]:
+        """What from_env reads: how a process of ours hands its settings to another."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {
+            variable(name): value.reveal() if isinstance(value, Secret) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
+    def check_bind(self) -> None:
+        """BindRefused unless the address is one that only this machine reaches."""
+        if not is_loopback(self.host):
+            raise BindRefused(
+                f"The service does not listen on {self.host}: no identities are configured, so whoever reached it "
+                "could read and write everything. Use 127.0.0.1, ::1 or localhost."
+            )
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field. Two go by the names that every platform gives them."""
+    return name.upper() if name in {"database_url", "public_url"} else f"DRS_{name.upper()}"
+
+
+def parse(kind: object, text: str) -> object:
+    if kind is int:
+        if not re.fullmatch(r"[+-]?\d{1,18}", text):
+            raise ValueError(f"{text!r} is not a whole number")
+        return int(text)
+    if kind is Path:
+        return Path(text)
+    if kind == Secret | None:
+        return Secret(text)
+    return text
+
+
+def checked(limits: Mapping[str, Any], value: object) -> object:
+    if isinstance(value, int) and not limits.get("least", value) <= value <= limits.get("most", value):
+        raise ValueError(f"{value} is not between {limits.get('least')} and {limits.get('most', 'any')}")
+    return value
+
+
+def usable_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+    except ValueError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,209 @@
+"""`drs-service serve`: everything that one machine needs, started in order and stopped in the opposite one.
+
+    supervisor ── PostgreSQL          unless a DATABASE_URL is set
+               ├─ web (PROCESSES)     all accept on one socket
+               └─ worker
+
+A process that ends is started again. If the supervisor is killed, its children see their lifeline end and go as well.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from drs_service.db import migrate, schema
+from drs_service.db.embedded import EmbeddedPostgres
+from drs_service.db.pool import open_database
+from drs_service.errors import BindRefused, DatabaseUnavailable, DataDirectoryInUse, Misconfigured
+from drs_service.processes import Kept, Lifeline
+from drs_service.settings import Secret, Settings
+
+log = structlog.get_logger()
+
+DATABASE = "drs"
+POSTGRES_WATCH = 0.5  # seconds between looks at PostgreSQL
+POSTGRES_RETRY = 5.0  # seconds
+DATABASE_PATIENCE = 30.0  # seconds for a database of somebody else's to answer
+
+
+def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; announce gets the public URL once requests are answered.
+
+    A second signal does not wait for requests in flight. Raises Misconfigured errors before anything is served.
+    """
+    settings.check_bind()
+    started = datetime.now(UTC)
+    signal.signal(signal.SIGTERM, leave)
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host, settings.port))
+        if settings.database_url is None or settings.storage_url is None:
+            stack.enter_context(data_directory(settings.data_dir))
+        # Bytes without a row that are older than this start are nobody's, if nobody else can be using the place.
+        alone = settings.database_url is None and settings.storage_url is None
+        postgres = None
+        if settings.database_url is None:
+            postgres = stack.enter_context(embedded_postgres(settings))
+            settings = replace(settings, database_url=Secret(postgres.url(DATABASE)))
+        else:
+            asyncio.run(check_database(settings.database_url.reveal()))
+        settings = completed(settings, listener)
+        arguments = ["--sweep-before", started.isoformat()] if alone else []
+        asyncio.run(Supervisor(settings, listener, postgres, worker_arguments=arguments).run(announce))
+
+
+class Supervisor:
+    """The processes of one service, kept running until a signal says otherwise."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        postgres: EmbeddedPostgres | None,
+        *,
+        worker_arguments: list[str],
+    ) -> None:
+        self._settings = settings
+        self._postgres = postgres
+        self._lifeline = Lifeline()
+        self._signals = 0
+        self._told_to_stop = asyncio.Event()
+        env = {**os.environ, **settings.to_env()}
+        fd = listener.fileno()
+        web = [
+            Kept(f"web {number}", ["web", "--listen-fd", str(fd)], env=env, lifeline=self._lifeline, pass_fds=[fd])
+            for number in range(1, settings.processes + 1)
+        ]
+        worker = Kept("worker", ["worker", *worker_arguments], env=env, lifeline=self._lifeline)
+        self._children = [*web, worker]
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        stopping = asyncio.create_task(self._told_to_stop.wait())
+        tasks = [asyncio.create_task(self._start(announce))]
+        if self._postgres is not None:
+            tasks.append(asyncio.create_task(watch(self._postgres)))
+        try:
+            await asyncio.wait({stopping, tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+                tasks += [asyncio.create_task(child.keep()) for child in self._children]
+                await stopping
+        finally:
+            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(child.stop() for child in self._children))
+
+    async def _start(self, announce: Callable[[str], None]) -> None:
+        await asyncio.gather(*(child.start() for child in self._children))
+        assert self._settings.public_url is not None
+        announce(self._settings.public_url)
+
+    def _on_signal(self) -> None:
+        self._signals += 1
+        self._told_to_stop.set()
+        if self._signals == 2:
+            for child in self._children:
+                child.send(signal.SIGKILL)
+
+
+def leave(_number: int, _frame: object) -> None:
+    sys.exit(0)
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket; BindRefused if the address cannot be had."""
+    try:
+        [(family, _, _, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise BindRefused(f"The service cannot listen on {host}:{port}: {error.strerror or error}") from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def data_directory(path: Path) -> Iterator[None]:
+    """The directory, made if need be and ours alone. DataDirectoryInUse."""
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL, which runs as somebody else, must pass through
+    (path / "store").mkdir(mode=0o700, exist_ok=True)
+    with (path / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip()
+            raise DataDirectoryInUse(f"Process {holder} is serving the data directory {path.absolute()}.") from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def embedded_postgres(settings: Settings) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL in the data directory, running, with a database whose schema is ours."""
+    postgres = EmbeddedPostgres(settings.data_dir.absolute() / "postgres", user=settings.postgres_user)
+    try:
+        postgres.start()
+        postgres.create_database(DATABASE)
+        migrate.migrate(postgres.url(DATABASE))
+        yield postgres
+    finally:
+        postgres.stop()
+
+
+async def watch(postgres: EmbeddedPostgres) -> None:
+    """Start PostgreSQL again whenever it has ended."""
+    while True:
+        await asyncio.sleep(POSTGRES_WATCH)
+        if not postgres.running:
+            log.error("PostgreSQL ended; starting it again", returncode=postgres.returncode)
+            try:
+                postgres.start()  # blocks, and from the main thread, which PostgreSQL is tied to
+            except Misconfigured as error:
+                log.error("PostgreSQL does not start", error=str(error))
+                await asyncio.sleep(POSTGRES_RETRY)
+
+
+async def check_database(url: str) -> None:
+    """Wait for somebody else's database, and refuse a schema that is not ours."""
+    deadline = asyncio.get_running_loop().time() + DATABASE_PATIENCE
+    while True:
+        try:
+            async with open_database(url, name="drs-service check", size=1, statement_cache=0) as database:
+                async with database.connection() as connection:
+                    await schema.check(connection)
+                return
+        except DatabaseUnavailable as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            log.warning("waiting for the database", **error.facts)
+        await asyncio.sleep(1)
+
+
+def completed(settings: Settings, listener: socket.socket) -> Settings:
+    """The settings with every default that depends on this start."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return replace(
+        settings,
+        port=port,
+        public_url=settings.public_url or f"http://{shown}:{port}",
+        storage_url=settings.storage_url or (settings.data_dir.absolute() / "store").as_uri(),
+    )

@@ -1,0 +1,55 @@
+"""Is every part there that an answer may need?"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from drs_service.blobs.store import BlobStore
+from drs_service.db import schema
+from drs_service.db.pool import Database
+from drs_service.errors import DrsServiceError
+
+PATIENCE = 3.0  # seconds a part may take to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a part; None if nothing is."""
+
+    part: str
+    fault: str | None
+
+
+class Health:
+    def __init__(self, database: Database, store: BlobStore) -> None:
+        self._database = database
+        self._store = store
+
+    async def examine(self) -> list[Finding]:
+        """Look at each part on its own, all at once. Raises nothing."""
+        return list(
+            await asyncio.gather(
+                examine("database", self._ask_database()),
+                examine("schema", self._check_schema()),
+                examine("storage", self._store.probe()),
+            )
+        )
+
+    async def _ask_database(self) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute("SELECT 1")
+
+    async def _check_schema(self) -> None:
+        async with self._database.connection() as connection:
+            await schema.check(connection)
+
+
+async def examine(part: str, question: Awaitable[None]) -> Finding:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await question
+    except TimeoutError:
+        return Finding(part, f"does not answer within {PATIENCE:g} seconds")
+    except DrsServiceError as error:
+        return Finding(part, f"{error.code}: {error}")
+    return Finding(part, None)

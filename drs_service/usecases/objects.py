@@ -1,0 +1,148 @@
+"""Reading objects: most of what a busy service does, so what was read is kept until Postgres says that it changed."""
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from drs_service.db import objects
+from drs_service.db.changes import BlobChanged, ObjectChanged
+from drs_service.db.pool import Database
+from drs_service.domain.access import Action, Principal, may
+from drs_service.domain.digest import Digest
+from drs_service.domain.object_ids import is_object_id
+from drs_service.domain.objects import DrsObject
+from drs_service.errors import ObjectNotFound
+
+Face = TypeVar("Face")
+
+BATCH = 256  # ids asked for in one round trip
+IN_FLIGHT = 2  # round trips at once: while they last, the next batch gathers
+
+
+class Known(Generic[Face]):
+    """An object that was read, and the face that its reader gave it."""
+
+    __slots__ = ("face", "object")
+
+    def __init__(self, drs_object: DrsObject, face: Face) -> None:
+        self.object = drs_object
+        self.face = face
+
+
+class Objects(Generic[Face]):
+    """Objects by id. face is made once per reading, and kept with it: the API renders the object's JSON there."""
+
+    def __init__(self, database: Database, *, face: Callable[[DrsObject], Face], keep: int) -> None:
+        self._database = database
+        self._face = face
+        self._kept: Kept[Face] = Kept(keep)
+        self._wanted: dict[str, asyncio.Future[Known[Face] | None]] = {}
+        self._in_flight: set[asyncio.Task[None]] = set()
+
+    @property
+    def changes(self) -> "Kept[Face]":
+        """Who has to hear of changes."""
+        return self._kept
+
+    async def get(self, principal: Principal, object_id: str) -> Known[Face]:
+        """ObjectNotFound if there is none, or none that principal may read: the two are not told apart."""
+        known = self._kept.get(object_id) or await self._read(object_id)
+        if known is None or not may(principal, Action.READ, space=known.object.space):
+            raise ObjectNotFound
+        return known
+
+    async def _read(self, object_id: str) -> Known[Face] | None:
+        if not is_object_id(object_id):
+            return None
+        future = self._wanted.get(object_id)
+        if future is None:
+            future = self._wanted[object_id] = asyncio.get_running_loop().create_future()
+            self._send()
+        return await asyncio.shield(future)
+
+    def _send(self) -> None:
+        """Start a round trip for what is wanted, unless enough are under way."""
+        if self._wanted and len(self._in_flight) < IN_FLIGHT:
+            task = asyncio.create_task(self._fetch())
+            self._in_flight.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._send()
+
+    async def _fetch(self) -> None:
+        # By now every request of this turn of the loop has said what it wants.
+        batch = {object_id: self._wanted.pop(object_id) for object_id in list(self._wanted)[:BATCH]}
+        since = self._kept.changes_heard
+        try:
+            async with self._database.connection() as connection:
+                found = await objects.select(connection, list(batch))
+            known = {object_id: Known(one, self._face(one)) for object_id, one in found.items()}
+        except BaseException as error:
+            for future in batch.values():
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # its readers may all have left
+            if not isinstance(error, Exception):
+                raise
+            return
+        for object_id, future in batch.items():
+            if object_id in known:
+                self._kept.put(known[object_id], since=since)
+            if not future.done():
+                future.set_result(known.get(object_id))
+
+
+class Kept(Generic[Face]):
+    """The objects read last, for as long as changes to them would be heard of."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._listening = False
+        self._by_id: OrderedDict[str, Known[Face]] = OrderedDict()
+        self._by_digest: defaultdict[Digest, set[str]] = defaultdict(set)
+        self.changes_heard = 0
+
+    def get(self, object_id: str) -> Known[Face] | None:
+        known = self._by_id.get(object_id)
+        if known is not None:
+            self._by_id.move_to_end(object_id)
+        return known
+
+    def put(self, known: Known[Face], *, since: int) -> None:
+        """Keep known, unless a change was heard since it was asked for: it may be older than that change."""
+        if not self._listening or since != self.changes_heard:
+            return
+        self._by_id[known.object.id] = known
+        self._by_digest[known.object.blob.digest].add(known.object.id)
+        if len(self._by_id) > self._size:
+            self._forget(next(iter(self._by_id)))
+
+    def on_connect(self) -> None:
+        self._listening = True
+        self.changes_heard += 1  # what is being read now may be older than a change that nobody heard
+
+    def on_change(self, change: ObjectChanged | BlobChanged) -> None:
+        self.changes_heard += 1
+        match change:
+            case ObjectChanged(object_id):
+                self._forget(object_id)
+            case BlobChanged(digest):
+                for object_id in list(self._by_digest.get(digest, ())):
+                    self._forget(object_id)
+
+    def on_loss(self) -> None:
+        self._listening = False
+        self.changes_heard += 1
+        self._by_id.clear()
+        self._by_digest.clear()
+
+    def _forget(self, object_id: str) -> None:
+        known = self._by_id.pop(object_id, None)
+        if known is not None:
+            ids = self._by_digest[known.object.blob.digest]
+            ids.discard(object_id)
+            if not ids:
+                del self._by_digest[known.object.blob.digest]

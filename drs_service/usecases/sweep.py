@@ -1,0 +1,63 @@
+"""Bytes that nothing refers to go; bytes that something refers to never do.
+
+Sweeping and uploading the same bytes take the same lock on their digest. Whoever comes second sees what the first has
+done: an upload finds the bytes gone and publishes them again, a sweep finds the row and lets them be.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from drs_service.blobs.store import BlobStore, Stored
+from drs_service.db import blobs
+from drs_service.db.pool import Database
+from drs_service.domain.digest import Digest
+
+BATCH = 1000  # blobs looked up at once
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep did."""
+
+    seen: int = 0
+    forgotten: int = 0
+    unfinished: int = 0
+    """Uploads that died with their process."""
+
+
+class Sweep:
+    def __init__(self, database: Database, store: BlobStore) -> None:
+        self._database = database
+        self._store = store
+
+    async def run(self, *, before: datetime) -> Swept:
+        """Forget what dead processes left staged, and every blob published before that time that has no row.
+
+        before must lie further back than the longest upload takes from its bytes to its row.
+        """
+        swept = Swept(unfinished=await self._store.clean())
+        batch: list[Stored] = []
+        async for stored in self._store.enumerate():
+            swept.seen += 1
+            if stored.published < before:
+                batch.append(stored)
+            if len(batch) == BATCH:
+                swept.forgotten += await self._forget_orphans(batch)
+                batch = []
+        swept.forgotten += await self._forget_orphans(batch)
+        return swept
+
+    async def _forget_orphans(self, batch: list[Stored]) -> int:
+        digests = [stored.digest for stored in batch]
+        async with self._database.connection() as connection:
+            known = await blobs.known(connection, digests)
+        return sum([await self.forget(digest) for digest in digests if digest not in known])
+
+    async def forget(self, digest: Digest) -> bool:
+        """Forget the bytes unless a row says that they are wanted."""
+        async with self._database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            if await blobs.known(connection, [digest]):
+                return False
+            await self._store.delete(digest)
+            return True

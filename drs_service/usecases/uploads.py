@@ -1,0 +1,98 @@
+"""Bytes come in, are kept, and get a name."""
+
+import secrets
+import time
+from collections.abc import AsyncIterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass
+
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.store import Arrival, BlobStore
+from drs_service.db import blobs, objects
+from drs_service.db.pool import Database
+from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
+from drs_service.domain.digest import Digest
+from drs_service.domain.names import FileName
+from drs_service.domain.object_ids import new_object_id
+from drs_service.domain.objects import DrsObject, NewObject
+from drs_service.errors import DrsServiceError, Forbidden, Unavailable
+from drs_service.usecases.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A file on its way in, and what its sender says of it."""
+
+    name: FileName
+    media_type: str
+    source: AsyncIterable[Buffer]
+    digest: Digest | None = None
+    length: int | None = None
+
+
+class Uploads:
+    def __init__(self, database: Database, store: BlobStore, sweep: Sweep) -> None:
+        self._database = database
+        self._store = store
+        self._sweep = sweep
+
+    async def put(self, principal: Principal, incoming: Incoming) -> DrsObject:
+        """Keep one file. When this returns, its bytes and its object are durable.
+
+        Forbidden, UploadTooLarge, DigestMismatch, Unavailable, and whatever the source raises: nothing is stored.
+        """
+        check(principal)
+        async with self._receive(incoming) as arrival:
+            await arrival.keep()
+            [stored] = await self._record(principal, [(incoming, arrival)])
+        return stored
+
+    async def put_all(self, principal: Principal, incoming: AsyncIterable[Incoming]) -> list[DrsObject]:
+        """Keep several files, all or none. Each source is read to its end before the next is asked for."""
+        check(principal)
+        kept: list[tuple[Incoming, Arrival]] = []
+        async with AsyncExitStack() as staged:
+            try:
+                async for one in incoming:
+                    arrival = await staged.enter_async_context(self._receive(one))
+                    await arrival.keep()
+                    kept.append((one, arrival))
+                return await self._record(principal, kept) if kept else []
+            except DrsServiceError:
+                # Bytes that were published for a form that failed belong to nobody, unless they did before.
+                with suppress(Unavailable):  # the sweep will find them
+                    for _, arrival in kept:
+                        await self._sweep.forget(arrival.blob.digest)
+                raise
+
+    def _receive(self, incoming: Incoming) -> AbstractAsyncContextManager[Arrival]:
+        return self._store.receive(incoming.source, expect=incoming.digest, length=incoming.length)
+
+    async def _record(self, principal: Principal, kept: Sequence[tuple[Incoming, Arrival]]) -> list[DrsObject]:
+        new = [
+            NewObject(
+                id=new_object_id(time.time_ns() // 1_000_000, secrets.token_bytes(10)),
+                blob=arrival.blob,
+                name=incoming.name.portable,
+                file_name=incoming.name.original,
+                media_type=incoming.media_type,
+                owner=principal.id,
+                space=DEFAULT_SPACE,
+            )
+            for incoming, arrival in kept
+        ]
+        async with self._database.transaction() as connection:
+            await blobs.lock(connection, [arrival.blob.digest for _, arrival in kept])
+            # Bytes first, rows second: an orphan blob is swept, a row without bytes is a lie. A sweep may have
+            # come between; from here on the lock keeps it away.
+            for _, arrival in kept:
+                await arrival.keep_still()
+            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key) for _, arrival in kept])
+            await objects.insert(connection, new)
+            rows = await objects.select(connection, [one.id for one in new])
+        return [rows[one.id] for one in new]
+
+
+def check(principal: Principal) -> None:
+    if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
+        raise Forbidden

@@ -1,0 +1,38 @@
+"""The composition root of a worker."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from datetime import datetime
+
+from drs_service.jobs import running
+from drs_service.jobs.kinds import SweepOrphans, enqueue
+from drs_service.parts import check_schema, open_parts
+from drs_service.settings import Settings
+from drs_service.usecases.health import Finding, Health
+from worker.tasks import tasks
+
+SCHEDULES = {"17 * * * *": SweepOrphans()}
+
+
+async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Callable[[], None]) -> None:
+    """Run jobs until SIGTERM or SIGINT; those under way are finished first.
+
+    sweep_before: sweep at once what is older. Only for a worker whose service just started and is alone.
+    """
+    shutdown = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, shutdown.set)
+    async with open_parts(settings, name="drs-service worker") as (database, store):
+        await check_schema(database)
+        if sweep_before is not None:
+            async with database.transaction() as connection:
+                await enqueue(connection, SweepOrphans(before=sweep_before))
+        on_ready()
+        await running.run(database, tasks(database, store, settings), SCHEDULES, shutdown=shutdown)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """What `drs-service check` says."""
+    async with open_parts(settings, name="drs-service check") as (database, store):
+        return await Health(database, store).examine()
