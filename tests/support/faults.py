@@ -1,0 +1,123 @@
+"""Drivers that behave badly on purpose: each wraps another and keeps the same contract for as long as it does not fail."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from drs_service.blobs.driver import BlobDriver, Buffer, Entry, Staged
+
+NEVER = math.inf
+
+
+class Wrapper:
+    """Passes everything on."""
+
+    def __init__(self, driver: BlobDriver) -> None:
+        self._driver = driver
+
+    async def stage(self) -> Staged:
+        return await self._driver.stage()
+
+    def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        return self._driver.read(key, start, end)
+
+    async def size(self, key: str) -> int:
+        return await self._driver.size(key)
+
+    async def delete(self, key: str) -> None:
+        await self._driver.delete(key)
+
+    def keys(self, prefix: str) -> AsyncIterator[Entry]:
+        return self._driver.keys(prefix)
+
+    async def clean(self) -> int:
+        return await self._driver.clean()
+
+    async def probe(self) -> None:
+        await self._driver.probe()
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+
+class Slow(Wrapper):
+    """Every call reaches the place late, and its answer comes back late: what it says may be old news."""
+
+    def __init__(self, driver: BlobDriver, delay: float) -> None:
+        super().__init__(driver)
+        self._delay = delay
+
+    async def stage(self) -> Staged:
+        return SlowStaged(await self._driver.stage(), self._delay)
+
+    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        reading = self._driver.read(key, start, end)
+        try:
+            async for piece in reading:
+                await asyncio.sleep(self._delay)
+                yield piece
+        finally:
+            await reading.aclose()
+
+    async def size(self, key: str) -> int:
+        await asyncio.sleep(self._delay)
+        try:
+            return await self._driver.size(key)
+        finally:
+            await asyncio.sleep(self._delay)
+
+    async def delete(self, key: str) -> None:
+        await asyncio.sleep(self._delay)
+        await self._driver.delete(key)
+        await asyncio.sleep(self._delay)
+
+
+class SlowStaged:
+    def __init__(self, staged: Staged, delay: float) -> None:
+        self._staged = staged
+        self._delay = delay
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        await asyncio.sleep(self._delay)
+        await self._staged.write(chunks)
+
+    async def publish(self, key: str) -> None:
+        await asyncio.sleep(self._delay)
+        await self._staged.publish(key)
+        await asyncio.sleep(self._delay)
+
+    async def discard(self) -> None:
+        await self._staged.discard()
+
+
+class FailAfter(Wrapper):
+    """Raises error instead of the write after `writes` of them, and of every one that follows."""
+
+    def __init__(self, driver: BlobDriver, writes: float, error: Exception) -> None:
+        super().__init__(driver)
+        self._left = writes
+        self._error = error
+
+    async def stage(self) -> Staged:
+        return FailingStaged(await self._driver.stage(), self)
+
+    def count(self) -> None:
+        if self._left <= 0:
+            raise self._error
+        self._left -= 1
+
+
+class FailingStaged:
+    def __init__(self, staged: Staged, faults: FailAfter) -> None:
+        self._staged = staged
+        self._faults = faults
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        self._faults.count()
+        await self._staged.write(chunks)
+
+    async def publish(self, key: str) -> None:
+        await self._staged.publish(key)
+
+    async def discard(self) -> None:
+        await self._staged.discard()

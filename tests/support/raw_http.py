@@ -1,0 +1,102 @@
+"""A client that sends exactly the bytes it is told to, for what well-behaved clients cannot be made to do."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.server import Service
+
+PATIENCE = 10.0  # seconds for anything the server is to do
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer; header names are lower case, and those that come again are joined as RFC 9110 5.3 has it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Connection:
+    """One connection to a service. Everything that waits does so for PATIENCE at most."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def head(self) -> Answer:
+        """The status and the headers of the next answer, interim ones included."""
+        async with asyncio.timeout(PATIENCE):
+            status_line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        headers: dict[str, str] = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = name.lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return Answer(int(status_line.split(" ")[1]), headers)
+
+    async def answer(self) -> Answer:
+        """The next answer, with its content. Raises IncompleteReadError if that ends early."""
+        head = await self.head()
+        return Answer(head.status, head.headers, await self.read(int(head.headers.get("content-length", "0"))))
+
+    async def read(self, size: int) -> bytes:
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.readexactly(size)
+
+    async def rest(self) -> bytes:
+        """Whatever comes until the server closes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read()
+
+    def say_no_more(self) -> None:
+        """Close the sending half: the server reads the end of the stream."""
+        self._writer.write_eof()
+
+    def hang_up(self) -> None:
+        """Break the connection at once, as a client that is killed."""
+        sock: socket.socket = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def connected(service: Service) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection(service.host, service.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def request(method: str, target: str, *headers: str) -> bytes:
+    """The head of a request; each header is a line."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: irrelevant.example", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; an empty one ends it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+async def asked(service: Service, *pieces: bytes) -> Answer:
+    """The answer to a request sent in these pieces over a connection of its own."""
+    async with connected(service) as connection:
+        for piece in pieces:
+            await connection.send(piece)
+        return await connection.answer()

@@ -1,0 +1,65 @@
+"""Settings: one reader, all faults at once."""
+
+from pathlib import Path
+
+import pytest
+
+from drs_service.errors import BindRefused, SettingsInvalid
+from drs_service.settings import Secret, Settings
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert Settings.from_env({"DRS_PORT": "", "DATABASE_URL": ""}) == Settings()
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    assert Settings.from_env({"DRS_PORT": "1", "DRS_HOST": "::1"}, port=2, host=None) == Settings(port=2, host="::1")
+
+
+def test_every_fault_is_told_at_once() -> None:
+    env = {"DRS_PORT": "65536", "DRS_PROCESSES": "0", "DRS_MAX_UPLOAD_BYTES": "5GB"}
+    with pytest.raises(SettingsInvalid) as caught:
+        Settings.from_env(env)
+    assert all(name in str(caught.value) for name in env)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"PUBLIC_URL": "drs.example.org"},
+        {"PUBLIC_URL": "ftp://drs.example.org"},
+        {"PUBLIC_URL": "https://drs.example.org/?x"},
+        {"PUBLIC_URL": "https://[::1"},
+        {"DRS_LOG_LEVEL": "loud"},
+        {"DRS_STORAGE_URL": "memory:", "DRS_PROCESSES": "2"},
+        {"DRS_PORT": "9" * 5000},
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(env: dict[str, str]) -> None:
+    with pytest.raises(SettingsInvalid):
+        Settings.from_env(env)
+
+
+def test_another_process_reads_back_what_was_handed_over() -> None:
+    settings = Settings(database_url=Secret("postgresql://u:p@h/d"), data_dir=Path("/srv/x"), port=0, processes=3)
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+def test_a_secret_does_not_print() -> None:
+    settings = Settings(database_url=Secret("postgresql://u:hunter2@h/d"))
+    assert "hunter2" not in f"{settings} {settings!r} {settings.database_url}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_is_served(host: str) -> None:
+    Settings(host=host).check_bind()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "drs.example.org", "localhost.example.org", ""])
+def test_what_others_reach_is_not(host: str) -> None:
+    with pytest.raises(BindRefused):
+        Settings(host=host).check_bind()
