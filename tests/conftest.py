@@ -31,9 +31,17 @@ def postgres(roomy: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database_url(postgres: Postgres) -> str:
+def database_url(postgres: Postgres) -> Iterator[str]:
     """A new database with our schema."""
-    return postgres.new_database()
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres: Postgres) -> Iterator[str]:
+    """A new database with nothing in it."""
+    with postgres.database(template="template1") as url:
+        yield url
 
 
 @pytest.fixture

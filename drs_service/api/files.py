@@ -137,6 +137,9 @@ class Bytes:
             try:
                 async with aclosing(self._content) as content:
                     async for piece in content:
+                        # What is in the page cache is read without waiting, and nobody waits for a client that has
+                        # left: unless we do, the loop stands still to the end of the file.
+                        await asyncio.sleep(0)
                         if gone.done():
                             return
                         # The types say bytes; the server takes any buffer.

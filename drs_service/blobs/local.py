@@ -159,12 +159,12 @@ class LocalStaged:
         self._descriptor: int | None = descriptor
         self._unsynced = 0
         self._write_back: Future[None] | None = None
-        self._last: Future[int] | Future[None] | None = None
+        self._last: Future[int] | Future[None] | None = None  # of write and publish; may outlive a cancelled caller
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         assert self._descriptor is not None, "nothing is written after the first publish"
-        self._last = writing_chunks = self._driver.submit(write, self._descriptor, chunks)
-        self._unsynced += await self._driver.settled(writing_chunks)
+        self._last = job = self._driver.submit(write, self._descriptor, chunks)
+        self._unsynced += await self._driver.settled(job)
         # Write back early, beside the arrival: the sync at the end then has little left to wait for.
         if self._unsynced >= WRITE_BACK_SIZE and (self._write_back is None or self._write_back.done()):
             await self._settle_write_back()
@@ -174,13 +174,13 @@ class LocalStaged:
     async def publish(self, key: str) -> None:
         if self._descriptor is not None:
             await self._settle_write_back()
-            self._last = sealing = self._driver.submit(self._seal, self._descriptor)
-            await self._driver.settled(sealing)
+            self._last = job = self._driver.submit(self._seal, self._descriptor)
+            await self._driver.settled(job)
             os.close(self._descriptor)
             self._descriptor = None
-        self._last = linking = self._driver.submit(self._link, self._driver.path(key))
+        self._last = job = self._driver.submit(self._link, self._driver.path(key))
         with writing():
-            await self._driver.settled(linking)
+            await self._driver.settled(job)
 
     def _seal(self, descriptor: int) -> None:
         os.fchmod(descriptor, 0o444)
@@ -195,22 +195,22 @@ class LocalStaged:
 
     async def discard(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        forgetting = self._driver.submit(self._forget, descriptor)
         # A caller that is cancelled does not come back: this goes on without it.
-        await asyncio.shield(asyncio.wrap_future(forgetting))
+        await asyncio.shield(asyncio.wrap_future(self._driver.submit(self._forget, descriptor)))
 
     def _forget(self, descriptor: int | None) -> None:
         # A thread that a cancelled caller has left behind must not find another file's descriptor.
-        jobs = [job for job in (self._last, self._write_back) if job is not None and not job.cancel()]
-        concurrent.futures.wait(jobs)
+        for job in (self._last, self._write_back):
+            if job is not None and not job.cancel():
+                job.exception()  # returns when the thread has let go
         if descriptor is not None:
             os.close(descriptor)
         self._path.unlink(missing_ok=True)
 
     async def _settle_write_back(self) -> None:
         if self._write_back is not None:
-            job, self._write_back = self._write_back, None
-            await self._driver.settled(job)
+            await self._driver.settled(self._write_back)
+            self._write_back = None
 
 
 def undo_open(job: Future[int], *, created: Path | None) -> None:

@@ -30,7 +30,7 @@ _PORT = re.compile(r"[0-9]{1,5}(?:/.*)?")
 # comes before ends the host with a slash: no accession may have a say in who is asked.
 _TEMPLATE = re.compile(
     r"(https://[A-Za-z0-9._-]+(?::[0-9]+)?/(?:(?![#${}])[!-~])*)"
-    r"(?:\{\$id\}|\$\{content\}|\$id)"
+    r"(?:\{\$id\}|\$\{content\}|\$id(?![A-Za-z0-9_]))"
     r"((?:(?![#${}])[!-~])*)"
 )
 
@@ -69,8 +69,8 @@ class CompactUri:
         codes = [self.namespace] if self.provider is None else [self.provider, self.namespace]
         if not all(_CODE.fullmatch(code) for code in codes):
             raise DrsUriMalformed(
-                "A DRS URI with a colon is drs://[<provider>/]<namespace>:<accession>, and only letters, digits, `_` and "
-                "`.` make a namespace or a provider. A hostname has no port, and a colon in an id is written %3A."
+                "A DRS URI with a colon is drs://[<provider>/]<namespace>:<accession>, and only letters, digits, `_` "
+                "and `.` make a namespace or a provider. A hostname has no port, and a colon in an id is written %3A."
             )
         check_name(self.accession)
         if " " in self.accession:

@@ -59,8 +59,9 @@ class Resolver:
         if task is None:
             task = self._asking[prefix] = asyncio.create_task(self._ask(prefix))
             task.add_done_callback(partial(self._asked, prefix))
-        # Whoever asked first may leave: the others still wait.
-        return await asyncio.shield(task)
+        # Not awaited itself: whoever leaves must not take the answer from the others.
+        await asyncio.wait({task})
+        return task.result()
 
     def _asked(self, prefix: Prefix, task: asyncio.Task[UrlTemplate | None]) -> None:
         del self._asking[prefix]

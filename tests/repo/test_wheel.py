@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import Postgres
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,11 +34,11 @@ def test_the_wheel_holds_the_packages_and_the_migrations_and_nothing_else(instal
 
 
 def test_an_installed_service_migrates_and_checks_outside_the_source_tree(
-    installed: Path, own_environment: dict[str, str], postgres: Postgres, tmp_path: Path
+    installed: Path, own_environment: dict[str, str], empty_database_url: str, tmp_path: Path
 ) -> None:
     env = own_environment | {
         "PYTHONPATH": str(installed),
-        "DATABASE_URL": postgres.new_database(template="template1"),
+        "DATABASE_URL": empty_database_url,
         "DRS_STORAGE_URL": (tmp_path / "store").as_uri(),
     }
 

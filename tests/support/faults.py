@@ -1,4 +1,4 @@
-"""Drivers that behave badly on purpose: each wraps another and keeps the same contract for as long as it does not fail."""
+"""Drivers that behave badly on purpose: each wraps another, and keeps the contract for as long as it does not fail."""
 
 import asyncio
 import math

@@ -84,18 +84,11 @@ def slow(driver: BlobDriver) -> BlobDriver:
     return Slow(driver, DELAY)
 
 
-def slow_and_never_failing(driver: BlobDriver) -> BlobDriver:
-    return slow(never_failing(driver))
-
-
 PLACES: dict[str, Callable[[Path], Place]] = {
     "memory": lambda _: MemoryPlace(),
     "local": lambda root: LocalPlace(root),
     "slow memory": lambda _: MemoryPlace(wrap=slow),
-    "slow local": lambda root: LocalPlace(root, wrap=slow),
-    "never failing memory": lambda _: MemoryPlace(wrap=never_failing),
     "never failing local": lambda root: LocalPlace(root, wrap=never_failing),
-    "both around local": lambda root: LocalPlace(root, wrap=slow_and_never_failing),
 }
 
 

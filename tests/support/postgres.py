@@ -1,9 +1,13 @@
 """One real PostgreSQL, with a database made from a migrated template for whoever asks."""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+
+import asyncpg
 
 from drs_service.db.embedded import EmbeddedPostgres
 from drs_service.db.migrate import migrate
@@ -30,9 +34,26 @@ class Postgres:
         finally:
             server.stop()
 
-    def new_database(self, *, template: str = TEMPLATE) -> str:
-        """The URL of a database nobody else uses."""
+    @contextmanager
+    def database(self, *, template: str = TEMPLATE) -> Iterator[str]:
+        """The URL of a database nobody else uses, dropped at the end of the block: hundreds would fill a disk."""
         self._made += 1
         name = f"test_{self._made}"
-        self._server.create_database(name, template=template)
-        return self._server.url(name)
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self._server.url(name)
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, sql: str) -> None:
+        # A thread of its own: fixtures ask from inside of event loops as well.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, execute(self._server.url("postgres"), sql)).result()
+
+
+async def execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()

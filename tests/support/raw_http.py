@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.deadline import PATIENCE
 from tests.support.server import Service
-
-PATIENCE = 10.0  # seconds for anything the server is to do
 
 
 @dataclass(frozen=True, slots=True)

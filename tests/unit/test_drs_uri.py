@@ -226,8 +226,8 @@ def test_values_are_held_to_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "template"),
     [
-        ("https://drs.myexample.org/ga4gh/drs/v1/objects/{$id}", ("https://drs.myexample.org/ga4gh/drs/v1/objects/", "")),
-        ("https://drs.myexample.org/ga4gh/drs/v1/objects/$id", ("https://drs.myexample.org/ga4gh/drs/v1/objects/", "")),
+        ("https://drs.example.org/ga4gh/drs/v1/objects/{$id}", ("https://drs.example.org/ga4gh/drs/v1/objects/", "")),
+        ("https://drs.example.org/ga4gh/drs/v1/objects/$id", ("https://drs.example.org/ga4gh/drs/v1/objects/", "")),
         ("https://n2t.example:8443/${content}", ("https://n2t.example:8443/", "")),
         ("https://a.example/objects/syn{$id}?v=1", ("https://a.example/objects/syn", "?v=1")),
     ],
@@ -249,6 +249,7 @@ def test_a_template_of_a_registry(text: str, template: tuple[str, str]) -> None:
         "https://u@a.example/{$id}",
         "https://a.example/{$id}/{$id}",
         "https://a.example/${value}/{$id}",
+        "https://a.example/$identifier",
         "https://a.example/#{$id}",
         "https://a.example/{$id}\n",
         "https://a.example/ {$id}",

@@ -1,0 +1,261 @@
+"""The schema belongs to the migrations: they go up, down and up again, and leave what the code was written for."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from drs_service.blobs.store import BlobStore
+from drs_service.db import changes, migrate, schema
+from drs_service.db.pool import Connection, open_database
+from drs_service.domain.access import ANONYMOUS
+from drs_service.errors import MigrationFailed, SchemaAhead, SchemaBehind
+from drs_service.usecases.objects import Objects
+from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.uploads import Uploads
+from tests.db.conftest import connected
+from tests.support.deadline import until
+from tests.support.postgres import Postgres
+from tests.support.rows import digest_of_bytes, incoming
+
+MIGRATIONS = Path(__file__).parents[2] / "db" / "migrations"
+
+# Everything that migrations can make, as Postgres itself describes it.
+CATALOG = """
+    SELECT 'column', format('%s.%s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod)),
+        format('%s null:%s default:%s', attnum, NOT attnotnull, pg_get_expr(adbin, adrelid))
+    FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
+    WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v'))
+        AND attnum > 0 AND NOT attisdropped
+    UNION ALL SELECT 'relation', relname, relkind::text || coalesce(obj_description(oid, 'pg_class'), '')
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT 'constraint', conname || ' ' || conrelid::regclass, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid)
+    FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT 'function', proname, pg_get_functiondef(oid)
+    FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL SELECT 'enum', enumtypid::regtype::text, enumlabel FROM pg_enum
+    UNION ALL SELECT 'principal', id, kind FROM principals
+    UNION ALL SELECT 'space', id, '' FROM spaces
+    ORDER BY 1, 2, 3
+"""
+
+CHECKS = """
+    SELECT conname FROM pg_constraint
+    WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'pgqueuer%'
+"""
+
+OBJECT = "INSERT INTO objects (id, digest, name, file_name, media_type) VALUES ({}, sha256('a'), {}, {}, {})"
+CHECKSUM = "INSERT INTO checksums (digest, algorithm, value) VALUES (sha256('a'), {}, {})"
+REPLICA = "INSERT INTO replicas (digest, place, key) VALUES (sha256('a'), {}, {})"
+
+
+def an_object(id: str = "'one'", name: str = "'n'", file_name: str = "'n'", media_type: str = "'a/b'") -> str:
+    return OBJECT.format(id, name, file_name, media_type)
+
+
+REFUSED = [
+    ("principals_id_shape", "INSERT INTO principals VALUES ('', 'user')"),
+    ("principals_id_shape", "INSERT INTO principals VALUES ('a b', 'user')"),
+    ("principals_kind_known", "INSERT INTO principals VALUES ('one', 'king')"),
+    ("spaces_id_shape", "INSERT INTO spaces VALUES ('a/b')"),
+    ("blobs_digest_length", "INSERT INTO blobs VALUES ('\\x00', 1)"),
+    ("blobs_digest_length", "INSERT INTO blobs VALUES (sha512('a'), 1)"),
+    ("blobs_size_not_negative", "INSERT INTO blobs VALUES (sha256('b'), -1)"),
+    ("blobs_pkey", "INSERT INTO blobs VALUES (sha256('a'), 1)"),
+    ("checksums_algorithm_shape", CHECKSUM.format("'MD5'", "'00'")),
+    ("checksums_algorithm_shape", CHECKSUM.format("'sha-256'", "'00'")),
+    ("checksums_algorithm_shape", CHECKSUM.format("''", "'00'")),
+    ("checksums_value_hex", CHECKSUM.format("'md5'", "'0'")),
+    ("checksums_value_hex", CHECKSUM.format("'md5'", "'0A'")),
+    ("checksums_value_hex", CHECKSUM.format("'md5'", "''")),
+    ("checksums_value_hex", CHECKSUM.format("'md5'", "repeat('00', 65)")),
+    ("checksums_digest_fkey", "INSERT INTO checksums VALUES (sha256('b'), 'md5', '00')"),
+    ("replicas_place_shape", REPLICA.format("'A'", "'k'")),
+    ("replicas_key_not_empty", REPLICA.format("'primary'", "''")),
+    ("replicas_digest_fkey", "INSERT INTO replicas VALUES (sha256('b'), 'primary', 'k')"),
+    ("replicas_place_key_unique", "INSERT INTO replicas VALUES (sha256('c'), 'there', 'taken')"),
+    ("objects_id_shape", an_object(id="''")),
+    ("objects_id_shape", an_object(id="'a/b'")),
+    ("objects_id_shape", an_object(id="E'a\\n'")),
+    ("objects_id_shape", an_object(id="repeat('a', 129)")),
+    *(
+        ("objects_name_portable", an_object(name=name))
+        for name in ("''", "'.'", "'..'", "'-rf'", "'a/b'", "'a b'", "'ä'", "E'a\\n'", "repeat('a', 256)")
+    ),
+    ("objects_file_name_length", an_object(file_name="''")),
+    ("objects_file_name_length", an_object(file_name="repeat('ä', 256)")),
+    ("objects_media_type_length", an_object(media_type="''")),
+    ("objects_media_type_length", an_object(media_type="repeat('a', 256)")),
+    ("objects_digest_fkey", "UPDATE objects SET digest = sha256('b')"),
+    ("objects_digest_fkey", "DELETE FROM blobs WHERE digest = sha256('a')"),
+    ("objects_owner_id_fkey", "UPDATE objects SET owner_id = 'nobody'"),
+    ("objects_space_id_fkey", "UPDATE objects SET space_id = 'nowhere'"),
+    ("objects_pkey", an_object(id="'there'")),
+    ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', '')"),
+    ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', repeat('a', 256))"),
+    ("aliases_object_id_fkey", "INSERT INTO aliases VALUES ('not there', 'a')"),
+    ("aliases_pkey", "INSERT INTO aliases VALUES ('there', 'taken')"),
+    ("checksums_pkey", CHECKSUM.format("'crc32c'", "'00'")),
+    ("replicas_pkey", REPLICA.format("'there'", "'other'")),
+]
+
+
+def dbmate(url: str, *arguments: str) -> None:
+    """What an operator types."""
+    command = [migrate.binary(), "--migrations-dir", str(MIGRATIONS), "--no-dump-schema", *arguments]
+    env = {"DATABASE_URL": f"{url}&sslmode=disable"}
+    subprocess.run(command, env=env, cwd="/", check=True, capture_output=True)
+
+
+async def catalog(url: str) -> list[tuple[str, ...]]:
+    async with connected(url) as connection:
+        return [tuple(row) for row in await connection.fetch(CATALOG)]
+
+
+async def test_down_takes_everything_away_and_up_brings_the_same_back(empty_database_url: str) -> None:
+    migrate.migrate(empty_database_url)
+    before = await catalog(empty_database_url)
+    for _ in schema.expected():
+        dbmate(empty_database_url, "rollback")
+    async with connected(empty_database_url) as connection:
+        left = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        assert {row["relname"] for row in left} == {"schema_migrations", "schema_migrations_pkey"}
+        assert (
+            await connection.fetchval("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace") == 0
+        )
+        types = "SELECT count(*) FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'"
+        assert await connection.fetchval(types) == 0
+    migrate.migrate(empty_database_url)
+    assert await catalog(empty_database_url) == before
+
+
+async def test_an_operators_dbmate_makes_the_same_schema(empty_database_url: str, database_url: str) -> None:
+    dbmate(empty_database_url, "up")
+    assert await catalog(empty_database_url) == await catalog(database_url)
+
+
+async def test_migrating_again_changes_nothing(database_url: str) -> None:
+    before = await catalog(database_url)
+    migrate.migrate(database_url)
+    assert await catalog(database_url) == before
+
+
+async def test_several_may_migrate_at_once(empty_database_url: str, database_url: str) -> None:
+    await asyncio.gather(*(asyncio.to_thread(migrate.migrate, empty_database_url) for _ in range(4)))
+    assert await catalog(empty_database_url) == await catalog(database_url)
+
+
+def test_a_migration_that_cannot_be_applied_says_why(database_url: str) -> None:
+    asyncio.run(administer(database_url, "DELETE FROM schema_migrations"))
+    with pytest.raises(MigrationFailed, match='relation "principals" already exists'):
+        migrate.migrate(database_url)
+
+
+async def test_the_schema_of_this_code_is_right(connection: Connection) -> None:
+    await schema.check(connection)
+
+
+async def test_a_schema_without_our_last_migration_is_behind(connection: Connection) -> None:
+    last = max(schema.expected())
+    await connection.execute("DELETE FROM schema_migrations WHERE version = $1", last)
+    with pytest.raises(SchemaBehind) as raised:
+        await schema.check(connection)
+    assert raised.value.facts == {"missing": [last]}
+
+
+async def test_a_database_that_was_never_migrated_is_behind(empty_database_url: str) -> None:
+    async with connected(empty_database_url) as connection:
+        with pytest.raises(SchemaBehind):
+            await schema.check(connection)
+
+
+async def test_a_schema_with_a_migration_we_do_not_know_is_ahead(connection: Connection) -> None:
+    await connection.execute("INSERT INTO schema_migrations VALUES ('99990101000000')")
+    with pytest.raises(SchemaAhead) as raised:
+        await schema.check(connection)
+    assert raised.value.facts == {"unknown": ["99990101000000"]}
+
+
+def test_the_queue_finds_its_tables_as_it_wants_them(database_url: str) -> None:
+    command = [str(Path(sys.executable).with_name("pgq")), "--pg-dsn", database_url, "verify", "--expect", "present"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def populated_url(postgres: Postgres) -> Iterator[str]:
+    """A database for all that is refused: it stays as it is."""
+    rows = [
+        "INSERT INTO blobs VALUES (sha256('a'), 1), (sha256('c'), 1)",
+        an_object(id="'there'"),
+        "INSERT INTO replicas VALUES (sha256('a'), 'there', 'taken')",
+        "INSERT INTO checksums VALUES (sha256('a'), 'crc32c', '00')",
+        "INSERT INTO aliases VALUES ('there', 'taken')",
+    ]
+    with postgres.database() as url:
+        asyncio.run(administer(url, ";".join(rows)))
+        yield url
+
+
+@pytest.mark.parametrize(("constraint", "statement"), REFUSED)
+async def test_a_bad_row_is_refused_by_a_constraint_with_a_name(
+    populated_url: str, constraint: str, statement: str
+) -> None:
+    async with connected(populated_url) as connection:
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError) as raised:
+            await connection.execute(statement)
+    assert raised.value.constraint_name == constraint
+
+
+async def test_every_check_of_ours_has_a_row_that_it_refuses(connection: Connection) -> None:
+    checks = {row["conname"] for row in await connection.fetch(CHECKS)}
+    assert checks <= {constraint for constraint, _ in REFUSED}
+
+
+@pytest.fixture
+def role(postgres: Postgres, database_url: str) -> Iterator[str]:
+    """The URL of a role that may only read and write rows."""
+    name = f"service_{os.urandom(4).hex()}"
+    asyncio.run(administer(database_url, GRANTS.format(name=name)))
+    yield database_url.replace("postgres@", f"{name}@", 1)
+    asyncio.run(administer(database_url, f"DROP OWNED BY {name}; DROP ROLE {name}"))
+
+
+GRANTS = """
+    CREATE ROLE {name} LOGIN NOSUPERUSER;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name};
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {name};
+"""
+
+
+async def administer(url: str, statements: str) -> None:
+    async with connected(url) as connection:
+        await connection.execute(statements)
+
+
+async def test_the_service_needs_no_right_to_change_the_schema(role: str, store: BlobStore) -> None:
+    async with open_database(role, name="drs-service tests", size=3, statement_cache=100) as database:
+        objects: Objects[str] = Objects(database, face=lambda one: one.name, keep=10)
+        listening = asyncio.create_task(changes.listen(role, objects.changes))
+        sweep = Sweep(database, store)
+        kept = await Uploads(database, store, sweep).put(ANONYMOUS, incoming(b"content"))
+        assert (await objects.get(ANONYMOUS, kept.id)).object == kept
+        assert not await sweep.forget(kept.blob.digest)
+        assert await sweep.forget(digest_of_bytes(b"nobody's"))
+        await until(lambda: objects.changes.changes_heard > 0)
+        async with database.connection() as connection:
+            await schema.check(connection)
+            await connection.execute("DELETE FROM objects")
+            for refused in ("CREATE TABLE t ()", "ALTER TABLE blobs ADD c int", "DROP TABLE objects"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(refused)
+        listening.cancel()
+        await asyncio.wait([listening])
