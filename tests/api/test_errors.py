@@ -1,0 +1,124 @@
+"""Everything that goes wrong is said in DRS's `Error`, with a status and a stable code."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from drs_service.api.errors import status_of
+from drs_service.errors import DrsServiceError
+from tests.api.schemas import assert_refused
+from tests.api.test_objects import put
+from tests.support.raw_http import asked, connected, request
+from tests.support.server import Service
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "REPORT"}
+ROUTES = {
+    "/data/{id}": {"GET", "HEAD"},
+    "/ga4gh/drs/v1/objects/{id}": {"GET"},
+    "/ga4gh/drs/v1/objects/{id}/access/https": {"GET"},
+    "/ga4gh/drs/v1/service-info": {"GET"},
+    "/livez": {"GET"},
+    "/readyz": {"GET"},
+    "/schema": {"GET"},
+    "/schema/openapi.json": {"GET"},
+    "/upload": {"POST"},
+    "/upload/a.txt": {"PUT"},
+}
+
+
+def tree(error: type[DrsServiceError] = DrsServiceError) -> Iterator[type[DrsServiceError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from tree(child)
+
+
+LEAVES = [error for error in tree() if not error.__subclasses__()]
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = [error.code for error in tree()]
+    assert sorted(set(codes)) == sorted(codes)
+
+
+@pytest.mark.parametrize("error", LEAVES)
+def test_no_error_that_we_know_is_called_our_mistake(error: type[DrsServiceError]) -> None:
+    assert status_of(error) in {400, 403, 404, 408, 412, 413, 415, 416, 502, 503, 507}
+    # Only what may go away is worth trying again, and that is never the client's fault.
+    assert not error.retryable or status_of(error) >= 500
+
+
+@pytest.mark.parametrize("error", LEAVES)
+def test_every_error_has_a_message(error: type[DrsServiceError]) -> None:
+    assert str(error()).endswith((".", "migrate"))
+
+
+async def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    object_id = await put(client)
+    for route, methods in ROUTES.items():
+        path = route.format(id=object_id)
+        for method in METHODS - methods:
+            async with connected(service) as connection:
+                await connection.send(request(method, path, "Content-Length: 0"))
+                answer = await (connection.head() if method == "HEAD" else connection.answer())
+            assert answer.status == 405, (method, path)
+            assert set(answer.headers["allow"].split(", ")) == methods | {"OPTIONS"}
+            if method != "HEAD":
+                assert_refused(answer, 405, "method_not_allowed")
+
+
+async def test_options_say_what_a_route_has(client: httpx.AsyncClient) -> None:
+    object_id = await put(client)
+    for route, methods in ROUTES.items():
+        # For an object, DRS reads a 204 as: no authorization is needed.
+        answer = await client.options(route.format(id=object_id))
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert set(answer.headers["allow"].split(", ")) == methods | {"OPTIONS"}
+
+
+async def test_a_route_that_is_not_there_is_not_found(service: Service) -> None:
+    paths = ("/", "/nothing", "/ga4gh/drs/v2/service-info", "/data", "/%00", "//", "/\\", "/%ff")
+    for path in (*paths, "/" + "x" * 10_000, "/ga4gh/drs/v1/objects"):
+        for method in ("GET", "POST", "OPTIONS", "DELETE"):
+            answer = await asked(service, request(method, path, "Content-Length: 0"))
+            assert_refused(answer, 404, "route_not_found")
+
+
+async def test_what_is_not_http_is_refused_as_everything_is(service: Service) -> None:
+    for garbage in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # what a client says that expects TLS
+        b"nonsense\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"FETCH /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        request("GET", "/livez", "No colon"),
+        request("GET", "/livez", "Null: \x00"),
+        request("PUT", "/upload/a", "Content-Length: -1"),
+        request("PUT", "/upload/a", "Content-Length: +1"),
+        request("PUT", "/upload/a", "Content-Length: 1", "Content-Length: 2"),
+        request("PUT", "/upload/a", f"Content-Length: {2**64}"),
+        # Two ways to say where the body ends are how requests are smuggled.
+        request("PUT", "/upload/a", "Content-Length: 1", "Transfer-Encoding: chunked"),
+        request("PUT", "/upload/a", "Transfer-Encoding: chunked, gzip"),
+    ):
+        async with connected(service) as connection:
+            await connection.send(garbage)
+            answer = await connection.answer()
+            assert_refused(answer, 400, "bad_request")
+            assert answer.headers["connection"] == "close"
+            assert await connection.rest() == b""
+
+
+async def test_a_host_that_cannot_be_is_refused(service: Service) -> None:
+    answer = await asked(service, b"GET /livez HTTP/1.1\r\nHost: a b/c\r\n\r\n")
+    assert_refused(answer, 400, "bad_request")
+
+
+async def test_no_error_is_kept_by_a_cache(client: httpx.AsyncClient) -> None:
+    for path in ("/nothing", "/data/nothing", "/ga4gh/drs/v1/objects/nothing"):
+        assert (await client.get(path)).headers["cache-control"] == "no-store"

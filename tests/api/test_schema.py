@@ -1,0 +1,69 @@
+"""`/schema`: what the API says of itself."""
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+
+from tests.api.schemas import assert_refused
+
+ROUTES = {
+    "/data/{object_id}": {"get", "head"},
+    "/ga4gh/drs/v1/objects/{object_id}": {"get"},
+    "/ga4gh/drs/v1/objects/{object_id}/access/{access_id}": {"get"},
+    "/ga4gh/drs/v1/service-info": {"get"},
+    "/livez": {"get"},
+    "/readyz": {"get"},
+    "/upload": {"post"},
+    "/upload/{name}": {"put"},
+}
+
+
+class Page(HTMLParser):
+    """The text of a page, and every attribute that names something to load or to follow."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.references += [text or "" for name, text in attrs if name in {"src", "href", "action", "data", "srcset"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def test_the_page_can_be_read_and_loads_nothing(client: httpx.AsyncClient) -> None:
+    for path in ("/schema", "/schema/"):
+        answer = await client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        page = Page(answer.text)
+        assert page.references == ["/schema/openapi.json"]
+        assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
+        assert not re.search(r"https?:|@import|url\(", answer.text)
+        for route, methods in ROUTES.items():
+            assert all(f"{method.upper()} {route}" in page.text for method in methods)
+
+
+async def test_the_document_lists_every_route(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    assert document["openapi"].startswith("3.1.")
+    assert {path: set(methods) for path, methods in document["paths"].items()} == ROUTES
+    assert all(operation["summary"] for methods in document["paths"].values() for operation in methods.values())
+
+
+async def test_what_the_document_refers_to_is_in_it(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/schema/openapi.json")
+    for name in set(re.findall(r'"#/components/schemas/([^"]+)"', answer.text)):
+        assert name in answer.json()["components"]["schemas"]
+
+
+async def test_nothing_else_is_there(client: httpx.AsyncClient) -> None:
+    for path in ("/schema/swagger", "/schema/redoc", "/schema/openapi.yaml", "/schema/other.json", "/schema/a/b"):
+        assert_refused(await client.get(path), 404, "route_not_found")
