@@ -57,7 +57,7 @@ class Settings:
 
     # Limits
     max_upload_bytes: int = setting(5 * TIB, "largest file accepted", least=1)
-    max_form_files: int = setting(1000, "most files, and most fields, in one form", least=1, most=10_000)
+    max_form_files: int = setting(1000, "most files, and most fields, in one form", least=1)
     upload_idle_seconds: int = setting(60, "how long an upload may send nothing before it is given up", least=1)
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)

@@ -14,7 +14,7 @@ from drs_service.api import files, health
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.errors import EXCEPTION_HANDLERS
 from drs_service.api.public import DRS_PATH, PublicUrls
-from drs_service.api.schema_page import SchemaPage
+from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.health import Health
@@ -46,7 +46,7 @@ def build(
             title="DRS service",
             version=importlib.metadata.version("drs-service"),
             description="A content-addressed file service with a GA4GH DRS API.",
-            path="/schema",
+            openapi_router=Router("/schema", route_handlers=[], before_request=prepare, include_in_schema=False),
             render_plugins=[SchemaPage(), JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,

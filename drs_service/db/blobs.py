@@ -6,7 +6,14 @@ from drs_service.db.pool import Connection
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 
-LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+# Most take their digests, and all of them together only shared. Whoever has more than FEW takes all alone: the locks
+# of every transaction share one table of limited size.
+FEW = 32
+LOCK_FEW = """
+    WITH everything AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(0, 0))
+    SELECT pg_advisory_xact_lock(key) FROM everything, unnest($1::bigint[]) AS key
+"""
+LOCK_EVERYTHING = "SELECT pg_advisory_xact_lock(0, 0)"
 
 
 async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
@@ -15,7 +22,10 @@ async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
     The lock is on the first 64 bits of a digest; two that share them merely wait for each other.
     """
     keys = sorted({int.from_bytes(digest.raw[:8], signed=True) for digest in digests})  # one order: no deadlock
-    await connection.execute(LOCK, keys)
+    if len(keys) <= FEW:
+        await connection.execute(LOCK_FEW, keys)
+    else:
+        await connection.execute(LOCK_EVERYTHING)
 
 
 INSERT = """
