@@ -1,0 +1,1 @@
+"""What the service costs, as ratios to a baseline that is started in the same run."""

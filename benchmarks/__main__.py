@@ -1,0 +1,44 @@
+"""Measure the service: `python -m benchmarks [NAME …] [--quick]`."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from benchmarks import downloads, memory, objects, startup, uploads
+from benchmarks.measuring import Row, table
+from benchmarks.programs import Missing
+from benchmarks.scale import FULL, QUICK, Scale
+
+BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
+    "requests": objects.requests,
+    "many": objects.many,
+    "downloads": downloads.downloads,
+    "uploads": uploads.uploads,
+    "memory": memory.memory,
+    "startup": startup.startup,
+}
+
+NAMES = "\n".join(f"  {name:10} {one.__doc__}" for name, one in BENCHMARKS.items())
+
+
+@click.command(help=f"Measure the service, against baselines started beside it.\n\n\b\n{NAMES}")
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME …]")
+@click.option("--quick", is_flag=True, help="Small sizes: shows that everything runs, and nothing else.")
+def main(names: tuple[str, ...], *, quick: bool) -> None:
+    scale = QUICK if quick else FULL
+    try:
+        for name in names or BENCHMARKS:
+            busy = os.getloadavg()[0]
+            click.echo(f"\n{name}: {BENCHMARKS[name].__doc__}")
+            click.echo(f"{scale.rounds} rounds; load average {busy:.1f} on {os.cpu_count()} processors at the start\n")
+            click.echo(table(BENCHMARKS[name](scale)))
+    except Missing as missing:
+        sys.exit(str(missing))
+    if quick:
+        click.echo("\nThese sizes are too small for the ratios to mean anything.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""How much is measured: enough to trust the ratios, or just enough to see that everything runs."""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    rounds: int
+    seconds: int
+    """of load in one round of requests"""
+    few_objects: int
+    many_objects: int
+    file_size: int
+    """of one file that is fetched or sent"""
+    shared_size: int
+    """fetched by each of many clients at once"""
+    upload_size: int
+    """sent by each of many clients at once"""
+    long_upload_size: int
+
+
+FULL = Scale(
+    rounds=5,
+    seconds=3,
+    few_objects=10_000,
+    many_objects=1_000_000,
+    file_size=GIB,
+    shared_size=64 * MIB,
+    upload_size=256 * MIB,
+    long_upload_size=10 * GIB,
+)
+QUICK = Scale(
+    rounds=1,
+    seconds=1,
+    few_objects=1_000,
+    many_objects=20_000,
+    file_size=64 * MIB,
+    shared_size=2 * MIB,
+    upload_size=4 * MIB,
+    long_upload_size=64 * MIB,
+)
