@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -69,6 +70,10 @@ async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callab
         # uvicorn raises the signal that stopped it once more at the end: let what is open here be closed first.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+        # What is there by now stays: the collector need not look at it again, nor as often as for a small program.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         await Server(configured(app, settings), on_ready).serve(sockets=[listener])
 
 

@@ -27,6 +27,7 @@ from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.objects import Objects
 
 Headers = dict[str, str]
+LET_OTHERS = 8  # pieces sent without waiting before others have their turn
 
 
 def routes(objects: Objects[ASGIResponse], downloads: Downloads) -> list[HTTPRouteHandler]:
@@ -136,10 +137,13 @@ class Bytes:
             gone = asyncio.create_task(client_gone(receive))
             try:
                 async with aclosing(self._content) as content:
+                    turn = 0
                     async for piece in content:
                         # What is in the page cache is read without waiting, and nobody waits for a client that has
-                        # left: unless we do, the loop stands still to the end of the file.
-                        await asyncio.sleep(0)
+                        # left: unless we do now and then, the loop stands still to the end of the file.
+                        turn += 1
+                        if turn % LET_OTHERS == 0:
+                            await asyncio.sleep(0)
                         if gone.done():
                             return
                         # The types say bytes; the server takes any buffer.

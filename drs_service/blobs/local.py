@@ -24,9 +24,9 @@ from typing import ParamSpec, TypeVar
 from drs_service.blobs.driver import Buffer, Entry
 from drs_service.blobs.files import (
     Owner,
+    in_page_cache,
     link,
     make_directory,
-    read_cached,
     sync,
     sync_directory,
     translated,
@@ -36,7 +36,7 @@ from drs_service.blobs.files import (
 from drs_service.errors import BlobCorrupt
 
 STAGING = "staging"
-READ_SIZE = 512 * 1024
+READ_SIZE = 1024 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
 
 P = ParamSpec("P")
@@ -60,15 +60,16 @@ class LocalDriver:
         descriptor = await self._open(self.path(key), os.O_RDONLY)
         try:
             while start < end:
-                buffer = bytearray(min(READ_SIZE, end - start))
-                count = read_cached(descriptor, buffer, start)
-                if count is None:
+                count = min(READ_SIZE, end - start)
+                if in_page_cache(descriptor, start, count):
+                    piece = os.pread(descriptor, count, start)
+                else:
                     # A cancelled reader leaves the thread to finish; it must not find another file's descriptor.
-                    count = await self.settled(self.submit(os.preadv, descriptor, [buffer], start))
-                if count == 0:
+                    piece = await self.settled(self.submit(os.pread, descriptor, count, start))
+                if not piece:
                     raise BlobCorrupt(key=key, ends=start)
-                yield buffer if count == len(buffer) else memoryview(buffer)[:count]
-                start += count
+                yield piece
+                start += len(piece)
         finally:
             os.close(descriptor)
 

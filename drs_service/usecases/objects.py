@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from drs_service.db import objects
@@ -15,6 +15,7 @@ from drs_service.domain.objects import DrsObject
 from drs_service.errors import ObjectNotFound
 
 Face = TypeVar("Face")
+T = TypeVar("T")
 
 BATCH = 256  # ids asked for in one round trip
 IN_FLIGHT = 2  # round trips at once: while they last, the next batch gathers
@@ -37,7 +38,7 @@ class Objects(Generic[Face]):
         self._database = database
         self._face = face
         self._kept: Kept[Face] = Kept(keep)
-        self._wanted: dict[str, asyncio.Future[Known[Face] | None]] = {}
+        self._wanted: defaultdict[str, list[asyncio.Future[Known[Face] | None]]] = defaultdict(list)
         self._in_flight: set[asyncio.Task[None]] = set()
 
     @property
@@ -55,11 +56,11 @@ class Objects(Generic[Face]):
     async def _read(self, object_id: str) -> Known[Face] | None:
         if not is_object_id(object_id):
             return None
-        future = self._wanted.get(object_id)
-        if future is None:
-            future = self._wanted[object_id] = asyncio.get_running_loop().create_future()
-            self._send()
-        return await asyncio.shield(future)
+        # A future for each reader: one that leaves cancels its own and nobody else's.
+        future: asyncio.Future[Known[Face] | None] = asyncio.get_running_loop().create_future()
+        self._wanted[object_id].append(future)
+        self._send()
+        return await future
 
     def _send(self) -> None:
         """Start a round trip for what is wanted, unless enough are under way."""
@@ -81,18 +82,21 @@ class Objects(Generic[Face]):
                 found = await objects.select(connection, list(batch))
             known = {object_id: Known(one, self._face(one)) for object_id, one in found.items()}
         except BaseException as error:
-            for future in batch.values():
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # its readers may all have left
+            for future in waiting(batch.values()):
+                future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
-        for object_id, future in batch.items():
-            if object_id in known:
-                self._kept.put(known[object_id], since=since)
-            if not future.done():
+        for one in known.values():
+            self._kept.put(one, since=since)
+        for object_id, futures in batch.items():
+            for future in waiting([futures]):
                 future.set_result(known.get(object_id))
+
+
+def waiting(readers: Iterable[Iterable[asyncio.Future[T]]]) -> Iterator[asyncio.Future[T]]:
+    """The futures of those who have not left."""
+    return (future for futures in readers for future in futures if not future.done())
 
 
 class Kept(Generic[Face]):

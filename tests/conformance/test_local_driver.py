@@ -249,7 +249,7 @@ async def test_what_is_being_written_is_not_let_go_of_by_a_second_cancellation(l
             await put(local.driver, key, SOME)
         await asyncio.wait([writing])
         assert all(local.raw_get(key) == SOME for key in keys)
-    await until(lambda: not local.leftovers() and descriptors() == before)
+        await until(lambda: not local.leftovers() and descriptors() == before)
 
 
 def sizes(local: LocalPlace) -> list[int]:
