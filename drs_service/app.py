@@ -10,38 +10,41 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import uvicorn
-from litestar import Litestar
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from drs_service.api import face
+from drs_service.api.answers import Json
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.drs import service_info
 from drs_service.api.public import PublicUrls
 from drs_service.api.server import Protocol
 from drs_service.db import changes
-from drs_service.parts import check_schema, open_parts
+from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Uploads
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
+async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
     """The web application, with everything it stands on open for the length of the block."""
     assert settings.database_url is not None and settings.public_url is not None
     urls = PublicUrls(settings.public_url)
     async with open_parts(settings, name="drs-service web") as (database, store):
         await check_schema(database)
-        objects: Objects[ASGIResponse] = Objects(
+        await check_store(database, store)
+        objects: Objects[Json] = Objects(
             database, face=partial(drs_objects.face, urls=urls), keep=settings.object_cache_size
         )
         usecases = face.UseCases(
             objects=objects,
             downloads=Downloads(store),
             uploads=Uploads(database, store, Sweep(database, store)),
+            statistics=Statistics(database),
             health=Health(database, store),
         )
         listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), objects.changes))
@@ -49,12 +52,13 @@ async def open_app(settings: Settings) -> AsyncIterator[Litestar]:
             yield face.build(
                 usecases,
                 urls,
-                service_info=service_info.route(
-                    service_id=settings.service_id,
+                service_info.Identity(
+                    id=settings.service_id,
                     name=settings.service_name,
-                    organization=settings.organization_name,
+                    organization_name=settings.organization_name,
                     organization_url=settings.organization_url,
                 ),
+                max_bulk=settings.max_bulk_request_length,
                 upload_idle=settings.upload_idle_seconds,
                 max_form_files=settings.max_form_files,
             )
@@ -77,7 +81,7 @@ async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callab
         await Server(configured(app, settings), on_ready).serve(sockets=[listener])
 
 
-def configured(app: Litestar, settings: Settings) -> uvicorn.Config:
+def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the application."""
     return uvicorn.Config(
         app,

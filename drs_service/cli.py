@@ -61,7 +61,7 @@ def serve(**overrides: object) -> None:
 
 def announce(url: str) -> None:
     click.echo(f"DRS service on {url}")
-    click.echo(f"Try:  curl -T FILE {url}/upload/")
+    click.echo(f"echo hello | curl -T - {url}/upload/hello.txt")
 
 
 @command("worker")

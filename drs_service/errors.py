@@ -12,7 +12,9 @@ DrsServiceError
 │   ├── DigestMalformed
 │   ├── DigestMismatch
 │   ├── EncodingUnsupported
+│   ├── HostUnknown
 │   ├── FormInvalid
+│   ├── TooMany
 │   ├── UploadTooLarge
 │   ├── UploadInterrupted
 │   ├── UploadStalled
@@ -27,9 +29,11 @@ DrsServiceError
 │   ├── DirectoryUnreachable
 │   ├── AccountUnusable
 │   ├── PostgresFailed
+│   ├── DatabaseRefused
 │   ├── SchemaBehind
 │   ├── SchemaAhead
-│   └── MigrationFailed
+│   ├── MigrationFailed
+│   └── StoreMismatch
 ├── BlobCorrupt                  the bytes in storage are not those of the digest
 └── Unavailable                  try again later
     ├── StorageUnavailable
@@ -122,10 +126,22 @@ class EncodingUnsupported(Rejected):
     code = "encoding_unsupported"
 
 
+class HostUnknown(Rejected):
+    """The request is meant for another host: its Host is neither that of PUBLIC_URL nor a loopback name."""
+
+    code = "host_unknown"
+
+
 class FormInvalid(Rejected):
     """The form is not multipart/form-data with at least one file."""
 
     code = "form_invalid"
+
+
+class TooMany(Rejected):
+    """The request asks for more at once than service-info allows."""
+
+    code = "too_many"
 
 
 class UploadTooLarge(Rejected):
@@ -212,6 +228,12 @@ class PostgresFailed(Misconfigured):
     code = "postgres_failed"
 
 
+class DatabaseRefused(Misconfigured):
+    """The database does not let the service in."""
+
+    code = "database_refused"
+
+
 class SchemaBehind(Misconfigured):
     """The database schema is older than this service. Run: drs-service migrate"""
 
@@ -228,6 +250,12 @@ class MigrationFailed(Misconfigured):
     """The migrations could not be applied."""
 
     code = "migration_failed"
+
+
+class StoreMismatch(Misconfigured):
+    """The storage belongs to another database."""
+
+    code = "store_mismatch"
 
 
 class BlobCorrupt(DrsServiceError):

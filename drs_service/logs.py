@@ -1,4 +1,4 @@
-"""One line an event, on standard error."""
+"""One event a line, on standard error: JSON, or on a terminal something for people."""
 
 import logging
 import sys
@@ -9,19 +9,27 @@ import structlog
 def configure(level: str) -> None:
     """Send our events, and the warnings of the libraries, to standard error from that level on."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    console = sys.stderr.isatty()
-    processors: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
     ]
-    if console:
-        processors.append(structlog.dev.ConsoleRenderer())
-    else:
-        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    console = sys.stderr.isatty()
+    rendered: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if console
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
-        processors=processors,
+        processors=[*shared, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler])

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
-from drs_service.db import schema
+from drs_service.db import identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.errors import SettingsInvalid
 from drs_service.settings import Settings
@@ -36,3 +36,10 @@ async def check_schema(database: Database) -> None:
     """SchemaBehind or SchemaAhead if the database is not for this code."""
     async with database.connection() as connection:
         await schema.check(connection)
+
+
+async def check_store(database: Database, store: BlobStore) -> None:
+    """StoreMismatch if the blobs are not those of the database; a store without blobs becomes the database's own."""
+    async with database.connection() as connection:
+        ours = await identity.identity(connection)
+    await store.bind(ours)

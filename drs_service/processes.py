@@ -21,6 +21,7 @@ DESCRIPTORS = 65_536  # open files of a process, if its hard limit allows
 ORPHANED = 70  # exit code of a process whose supervisor has gone
 
 RESTART_DELAYS = (0.1, 1.0, 5.0, 30.0)  # seconds before a process is started again, by how often it ended of late
+KILL_AFTER = 5.0  # seconds beyond its grace that a process gets to end by itself
 STEADY = 60.0  # seconds after which a process that ran has not ended "of late"
 
 
@@ -83,13 +84,24 @@ class Kept:
             delay = RESTART_DELAYS[min(ended_of_late, len(RESTART_DELAYS)) - 1] if ended_of_late else 0
             log.error("a process ended; starting it again", process=self._name, code=code, delay=delay)
             await asyncio.sleep(delay)
-            with contextlib.suppress(Misconfigured):
+            try:
                 await self.start()
+            except Misconfigured as error:
+                log.error(str(error))
+            except OSError as error:  # no room for another process: the old one's end is then seen once more
+                log.error("a process cannot be started", process=self._name, error=str(error))
 
-    async def stop(self) -> None:
-        """Ask the process to finish what it does, and wait until it has."""
-        if self._process is not None:
-            self.send(signal.SIGTERM)
+    async def stop(self, grace: float) -> None:
+        """Ask the process to finish what it does, and wait until it has. It is killed if that takes beyond grace."""
+        if self._process is None:
+            return
+        self.send(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace + KILL_AFTER):
+                await self._process.wait()
+        except TimeoutError:
+            log.error("a process does not end; killing it", process=self._name)
+            self.send(signal.SIGKILL)
             await self._process.wait()
 
     def send(self, number: signal.Signals) -> None:

@@ -58,6 +58,7 @@ class Settings:
     # Limits
     max_upload_bytes: int = setting(5 * TIB, "largest file accepted", least=1)
     max_form_files: int = setting(1000, "most files, and most fields, in one form", least=1)
+    max_bulk_request_length: int = setting(1000, "most objects in one bulk request", least=1, most=100_000)
     upload_idle_seconds: int = setting(60, "how long an upload may send nothing before it is given up", least=1)
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
@@ -100,8 +101,10 @@ class Settings:
         """What is wrong with settings that are each well formed."""
         found = []
         if self.public_url is not None and not usable_url(self.public_url):
-            found.append("PUBLIC_URL: must be http(s)://host[:port][/path], without query or fragment")
-        if self.storage_url == "memory:" and self.processes > 1:
+            found.append("PUBLIC_URL: must be http(s)://host.name[:port][/path], in ASCII and no more than that")
+        if self.storage_url is not None and not re.match(r"(file:///|memory:)", self.storage_url):
+            found.append("DRS_STORAGE_URL: must be file:///absolute/path or memory:")
+        if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
@@ -149,11 +152,14 @@ def checked(limits: Mapping[str, Any], value: object) -> object:
 
 
 def usable_url(text: str) -> bool:
+    """Whether a DRS URI can name the host: no IPv6 literal, whose colons would make it a compact identifier."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+        _ = parts.port  # ValueError for what is no port
     except ValueError:
         return False
+    plain = parts.scheme in {"http", "https"} and not (parts.query or parts.fragment or "@" in parts.netloc)
+    return plain and re.fullmatch(r"[A-Za-z0-9._-]+", parts.hostname or "") is not None and text.isprintable()
 
 
 def is_loopback(host: str) -> bool:

@@ -13,18 +13,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TextIO
 
 import structlog
 
 from drs_service.db import migrate, schema
 from drs_service.db.embedded import EmbeddedPostgres
-from drs_service.db.pool import open_database
-from drs_service.errors import BindRefused, DatabaseUnavailable, DataDirectoryInUse, Misconfigured
+from drs_service.db.pool import open_database, wait_for
+from drs_service.errors import BindRefused, DataDirectoryInUse, DirectoryUnreachable, Misconfigured
 from drs_service.processes import Kept, Lifeline
 from drs_service.settings import Secret, Settings
 
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 DATABASE = "drs"
 POSTGRES_WATCH = 0.5  # seconds between looks at PostgreSQL
 POSTGRES_RETRY = 5.0  # seconds
+POSTGRES_PATIENCE = timedelta(seconds=30)  # for PostgreSQL to start again; nothing else is done meanwhile
+POSTGRES_MOST_PATIENCE = timedelta(minutes=10)
 DATABASE_PATIENCE = 30.0  # seconds for a database of somebody else's to answer
 
 
@@ -73,6 +76,7 @@ class Supervisor:
         worker_arguments: list[str],
     ) -> None:
         self._settings = settings
+        self._listener = listener
         self._postgres = postgres
         self._lifeline = Lifeline()
         self._signals = 0
@@ -87,29 +91,35 @@ class Supervisor:
         self._children = [*web, worker]
 
     async def run(self, announce: Callable[[str], None]) -> None:
+        """Run until a signal says otherwise, or until a part of this fails: that error is raised."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-        stopping = asyncio.create_task(self._told_to_stop.wait())
-        tasks = [asyncio.create_task(self._start(announce))]
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._told_to_stop.wait()),
+            asyncio.create_task(self._keep_children(announce)),
+        ]
         if self._postgres is not None:
             tasks.append(asyncio.create_task(watch(self._postgres)))
         try:
-            await asyncio.wait({stopping, tasks[0]}, return_when=asyncio.FIRST_COMPLETED)
-            if tasks[0].done():
-                tasks[0].result()
-                tasks += [asyncio.create_task(child.keep()) for child in self._children]
-                await stopping
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            stopping.cancel()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(child.stop() for child in self._children))
+            await cancel(tasks)
+            # As long as anybody holds the socket open, connections to it would be made and never answered.
+            self._listener.close()
+            grace = self._settings.shutdown_grace_seconds
+            await asyncio.gather(*(child.stop(grace) for child in self._children))
 
-    async def _start(self, announce: Callable[[str], None]) -> None:
+    async def _keep_children(self, announce: Callable[[str], None]) -> None:
         await asyncio.gather(*(child.start() for child in self._children))
         assert self._settings.public_url is not None
         announce(self._settings.public_url)
+        keeping = [asyncio.create_task(child.keep()) for child in self._children]
+        try:
+            await asyncio.gather(*keeping)
+        finally:
+            await cancel(keeping)
 
     def _on_signal(self) -> None:
         self._signals += 1
@@ -117,6 +127,13 @@ class Supervisor:
         if self._signals == 2:
             for child in self._children:
                 child.send(signal.SIGKILL)
+
+
+async def cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and return when they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def leave(_number: int, _frame: object) -> None:
@@ -137,28 +154,54 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def data_directory(path: Path) -> Iterator[None]:
-    """The directory, made if need be and ours alone. DataDirectoryInUse."""
-    path.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        path.chmod(path.stat().st_mode | 0o011)  # PostgreSQL, which runs as somebody else, must pass through
-    (path / "store").mkdir(mode=0o700, exist_ok=True)
-    with (path / "lock").open("a+") as lock:
+    """The directory, made if need be and ours alone. DataDirectoryInUse, DirectoryUnreachable."""
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            holder = lock.read().strip()
-            raise DataDirectoryInUse(f"Process {holder} is serving the data directory {path.absolute()}.") from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+            made = make_directory(path)
+            lock = stack.enter_context((path / "lock").open("a+"))
+            take(lock, path)
+            # PostgreSQL, which runs as somebody else, must pass through. What was there before we were is not ours to
+            # open: a data directory of /root would let everybody in.
+            if made and os.geteuid() == 0:
+                path.chmod(path.stat().st_mode | 0o011)
+            (path / "store").mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise DirectoryUnreachable(
+                f"The data directory {path.absolute()} cannot be used: {error.strerror or error}"
+            ) from error
         yield
+
+
+def make_directory(path: Path) -> bool:
+    """Whether it was not there before."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def take(lock: TextIO, directory: Path) -> None:
+    """Hold the lock of a data directory until it is closed. DataDirectoryInUse."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        raise DataDirectoryInUse(f"Process {holder} is serving the data directory {directory.absolute()}.") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
 
 
 @contextmanager
 def embedded_postgres(settings: Settings) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL in the data directory, running, with a database whose schema is ours."""
-    postgres = EmbeddedPostgres(settings.data_dir.absolute() / "postgres", user=settings.postgres_user)
+    postgres = EmbeddedPostgres(
+        settings.data_dir.absolute() / "postgres",
+        settings={"max_connections": str(connections(settings))},
+        user=settings.postgres_user,
+    )
     try:
         postgres.start()
         postgres.create_database(DATABASE)
@@ -168,39 +211,45 @@ def embedded_postgres(settings: Settings) -> Iterator[EmbeddedPostgres]:
         postgres.stop()
 
 
+def connections(settings: Settings) -> int:
+    """How many connections our processes may ever make, and some for people and for what comes in between."""
+    web = settings.processes * (settings.database_pool_size + 2)  # each listens for changes, too
+    worker = settings.database_pool_size
+    return max(100, web + worker + 20)
+
+
 async def watch(postgres: EmbeddedPostgres) -> None:
     """Start PostgreSQL again whenever it has ended."""
+    patience = POSTGRES_PATIENCE
     while True:
         await asyncio.sleep(POSTGRES_WATCH)
-        if not postgres.running:
-            log.error("PostgreSQL ended; starting it again", returncode=postgres.returncode)
-            try:
-                postgres.start()  # blocks, and from the main thread, which PostgreSQL is tied to
-            except Misconfigured as error:
-                log.error("PostgreSQL does not start", error=str(error))
-                await asyncio.sleep(POSTGRES_RETRY)
+        if postgres.running:
+            patience = POSTGRES_PATIENCE
+            continue
+        log.error("PostgreSQL ended; starting it again", returncode=postgres.returncode)
+        try:
+            # Blocks, signals as well, and from the main thread, which PostgreSQL is tied to.
+            postgres.start(timeout=patience)
+        except Misconfigured as error:
+            log.error("PostgreSQL does not start", error=str(error))
+            patience = min(2 * patience, POSTGRES_MOST_PATIENCE)  # a long recovery must end in one of the attempts
+            await asyncio.sleep(POSTGRES_RETRY)
 
 
 async def check_database(url: str) -> None:
     """Wait for somebody else's database, and refuse a schema that is not ours."""
-    deadline = asyncio.get_running_loop().time() + DATABASE_PATIENCE
-    while True:
-        try:
-            async with open_database(url, name="drs-service check", size=1, statement_cache=0) as database:
-                async with database.connection() as connection:
-                    await schema.check(connection)
-                return
-        except DatabaseUnavailable as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            log.warning("waiting for the database", **error.facts)
-        await asyncio.sleep(1)
+    await wait_for(url, patience=DATABASE_PATIENCE)
+    async with (
+        open_database(url, name="drs-service check", size=1, statement_cache=0) as database,
+        database.connection() as connection,
+    ):
+        await schema.check(connection)
 
 
 def completed(settings: Settings, listener: socket.socket) -> Settings:
     """The settings with every default that depends on this start."""
     host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+    shown = "localhost" if ":" in host else host  # an IPv6 literal has no place in a DRS URI
     return replace(
         settings,
         port=port,

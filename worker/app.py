@@ -6,17 +6,17 @@ from collections.abc import Callable
 from datetime import datetime
 
 from drs_service.jobs import running
-from drs_service.jobs.kinds import SweepOrphans, enqueue
-from drs_service.parts import check_schema, open_parts
+from drs_service.jobs.kinds import Job, SweepOrphans, Tidy, enqueue
+from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from drs_service.usecases.health import Finding, Health
 from worker.tasks import tasks
 
-SCHEDULES = {"17 * * * *": SweepOrphans()}
+SCHEDULES: dict[str, Job] = {"17 * * * *": SweepOrphans(), "*/5 * * * *": Tidy()}
 
 
 async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Callable[[], None]) -> None:
-    """Run jobs until SIGTERM or SIGINT; those under way are finished first.
+    """Run jobs until SIGTERM or SIGINT; those under way are finished first, within shutdown_grace_seconds.
 
     sweep_before: sweep at once what is older. Only for a worker whose service just started and is alone.
     """
@@ -25,11 +25,13 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         asyncio.get_running_loop().add_signal_handler(number, shutdown.set)
     async with open_parts(settings, name="drs-service worker") as (database, store):
         await check_schema(database)
+        await check_store(database, store)
         if sweep_before is not None:
             async with database.transaction() as connection:
                 await enqueue(connection, SweepOrphans(before=sweep_before))
         on_ready()
-        await running.run(database, tasks(database, store, settings), SCHEDULES, shutdown=shutdown)
+        todo = tasks(database, store, settings)
+        await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
 
 
 async def examine(settings: Settings) -> list[Finding]:

@@ -4,10 +4,12 @@ import msgspec
 import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, ExceptionHandlersMap
 
 from drs_service import errors
 from drs_service.api.bodies import AnyRequest
+from drs_service.domain.ranges import unsatisfied_content_range
 from drs_service.errors import DrsServiceError, RangeNotSatisfiable, UploadStalled
 
 log = structlog.get_logger()
@@ -19,11 +21,12 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.Rejected:            400,
     errors.UploadStalled:       408,
     errors.PreconditionFailed:  412,
+    errors.TooMany:             413,
     errors.UploadTooLarge:      413,
     errors.EncodingUnsupported: 415,
     errors.RangeNotSatisfiable: 416,
+    errors.HostUnknown:         421,
     errors.Forbidden:           403,
-    errors.Misconfigured:       503,
     errors.BlobCorrupt:         502,
     errors.Misconfigured:       503,
     errors.Unavailable:         503,
@@ -34,6 +37,8 @@ STATUS: dict[type[DrsServiceError], int] = {
 FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 
 RETRY_AFTER = "5"  # seconds
+TRY_AGAIN = {503, 507}
+NO_STORE = {"cache-control": "no-store"}
 
 
 class Error(msgspec.Struct, kw_only=True):
@@ -53,7 +58,7 @@ def respond(status: int, code: str, message: str, headers: dict[str, str] | None
         Error(msg=message, status_code=status, code=code),
         status_code=status,
         media_type="application/json",
-        headers={"cache-control": "no-store", **(headers or {})},
+        headers={**NO_STORE, **(headers or {})},
     )
 
 
@@ -62,14 +67,16 @@ def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Er
     headers = {}
     if status >= 500:
         log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)
-    if error.retryable:
+    if status in TRY_AGAIN:
         headers["retry-after"] = RETRY_AFTER
     if isinstance(error, UploadStalled):
         # RFC 9110 15.5.9: the rest of the request is not waited for.
         headers["connection"] = "close"
     if isinstance(error, RangeNotSatisfiable):
         # RFC 9110 15.5.17: say how long the representation is.
-        headers["content-range"] = f"bytes */{error.facts['size']}"
+        size = error.facts["size"]
+        assert isinstance(size, int)
+        headers["content-range"] = unsatisfied_content_range(size)
     return respond(status, error.code, str(error), headers)
 
 
@@ -79,6 +86,13 @@ def on_framework_error(_: AnyRequest, error: HTTPException) -> Response[Error]:
     # RFC 9110 15.5.6 asks for Allow on a 405; the framework knows it.
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     return respond(status, code, error.detail, headers)
+
+
+def refused(error: DrsServiceError) -> ASGIApp:
+    """The answer to a request that does not get as far as the framework."""
+    status = status_of(type(error))
+    body = msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
+    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=NO_STORE)
 
 
 def on_bug(request: AnyRequest, error: Exception) -> Response[Error]:

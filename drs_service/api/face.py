@@ -3,38 +3,54 @@
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from drs_service.api import files, health
+from drs_service.api.answers import Json
+from drs_service.api.drs import bulk, service_info
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.errors import EXCEPTION_HANDLERS
+from drs_service.api.guard import Guard
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
-    objects: Objects[ASGIResponse]
+    objects: Objects[Json]
     downloads: Downloads
     uploads: Uploads
+    statistics: Statistics
     health: Health
 
 
 def build(
-    usecases: UseCases, urls: PublicUrls, *, service_info: HTTPRouteHandler, upload_idle: float, max_form_files: int
-) -> Litestar:
-    drs: Sequence[HTTPRouteHandler] = [service_info, *drs_objects.routes(usecases.objects, urls)]
-    return Litestar(
+    usecases: UseCases,
+    urls: PublicUrls,
+    identity: service_info.Identity,
+    *,
+    max_bulk: int,
+    upload_idle: float,
+    max_form_files: int,
+) -> ASGIApp:
+    drs: Sequence[HTTPRouteHandler] = [
+        *service_info.routes(usecases.statistics, identity, max_bulk=max_bulk),
+        *drs_objects.routes(usecases.objects, urls),
+        *bulk.routes(usecases.objects, urls, most=max_bulk),
+    ]
+    app = Litestar(
         route_handlers=[
             Router(DRS_PATH, route_handlers=drs, tags=["DRS"]),
             *files.routes(usecases.objects, usecases.downloads),
@@ -52,3 +68,4 @@ def build(
         logging_config=None,
         debug=False,
     )
+    return Guard(cast(ASGIApp, app), hostname=urls.hostname)

@@ -11,13 +11,13 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from drs_service.api.answers import Json
 from drs_service.api.bodies import AnyRequest, list_header
-from drs_service.api.drs.objects import NOT_FOUND
+from drs_service.api.drs.objects import REFUSALS
+from drs_service.api.principals import principal_of
 from drs_service.blobs.driver import Buffer
-from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.conditions import Verdict, evaluate, if_range_holds
 from drs_service.domain.digest_fields import repr_digest
 from drs_service.domain.names import FileName, content_disposition
@@ -27,20 +27,21 @@ from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.objects import Objects
 
 Headers = dict[str, str]
+STALLED = 300.0  # seconds in which a client takes none of a piece before it is given up
 LET_OTHERS = 8  # pieces sent without waiting before others have their turn
 
 
-def routes(objects: Objects[ASGIResponse], downloads: Downloads) -> list[HTTPRouteHandler]:
+def routes(objects: Objects[Json], downloads: Downloads) -> list[HTTPRouteHandler]:
     @route(
         "/data/{object_id:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         summary="Fetch the bytes of an object",
         description="Ranges (one or several), If-Range, If-Match and If-None-Match are honoured; the ETag is strong.",
         media_type="application/octet-stream",
-        responses={200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"), **NOT_FOUND},
+        responses={200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"), **REFUSALS},
     )
     async def get_data(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
-        drs_object = (await objects.get(ANONYMOUS, object_id)).object
+        drs_object = (await objects.get(principal_of(request), object_id)).object
         headers = headers_of(drs_object)
         if_match, if_none_match = (list_header(request, name) for name in ("if-match", "if-none-match"))
         verdict = evaluate(headers["etag"], if_match=if_match, if_none_match=if_none_match)
@@ -147,7 +148,8 @@ class Bytes:
                         if gone.done():
                             return
                         # The types say bytes; the server takes any buffer.
-                        await send({"type": "http.response.body", "body": cast(bytes, piece), "more_body": True})
+                        async with asyncio.timeout(STALLED):
+                            await send({"type": "http.response.body", "body": cast(bytes, piece), "more_body": True})
             finally:
                 gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,9 +1,13 @@
 """`/livez`: the process answers. `/readyz`: so does everything that it needs."""
 
 import msgspec
-from litestar import Response, get
+from litestar import route
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.types import ASGIApp
 
+from drs_service.api.answers import Json
 from drs_service.usecases.health import Health
 
 
@@ -19,18 +23,29 @@ class Readiness(msgspec.Struct):
 
 
 def routes(health: Health) -> list[HTTPRouteHandler]:
-    headers = {"cache-control": "no-store"}
+    @route(
+        "/livez",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Does the process answer?",
+        responses={200: ResponseSpec(Alive, description="It does.")},
+    )
+    async def livez() -> ASGIApp:
+        return Json(Alive(), cache_control="no-store")
 
-    @get("/livez", summary="Does the process answer?")
-    async def livez() -> Response[Alive]:
-        return Response(Alive(), headers=headers)
-
-    @get("/readyz", summary="Do the database, the schema and the storage answer?")
-    async def readyz() -> Response[Readiness]:
+    @route(
+        "/readyz",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Do the database, the schema and the storage answer?",
+        responses={
+            200: ResponseSpec(Readiness, description="They do."),
+            503: ResponseSpec(Readiness, description="One of them does not."),
+        },
+    )
+    async def readyz() -> ASGIApp:
         findings = await health.examine()
         ready = all(finding.fault is None for finding in findings)
         parts = {finding.part: finding.fault or "ok" for finding in findings}
         answer = Readiness("ready" if ready else "not ready", parts)
-        return Response(answer, status_code=200 if ready else 503, headers=headers)
+        return Json(answer, status=200 if ready else 503, cache_control="no-store")
 
     return [livez, readyz]

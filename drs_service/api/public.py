@@ -12,6 +12,10 @@ class PublicUrls:
         self._base = public_url.rstrip("/")
         self._hostname = urlsplit(public_url).hostname or ""
 
+    @property
+    def hostname(self) -> str:
+        return self._hostname
+
     def object(self, object_id: str) -> str:
         return f"{self._base}{DRS_PATH}/objects/{object_id}"
 

@@ -1,14 +1,46 @@
 """uvicorn's HTTP, where it falls short: what it answers by itself is DRS's `Error`, and no upload loses its body."""
 
+import asyncio
+
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from drs_service.api.errors import Error
 
+HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
+
 
 class Protocol(HttpToolsProtocol):
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_head()
+
+    def _await_head(self) -> None:
+        """Hang up on who does not finish asking: such a connection costs its sender nothing."""
+        self._head_came()
+        self._head_timer = self.loop.call_later(HEAD_PATIENCE, self.transport.close)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
     def send_400_response(self, msg: str) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
+            self.transport.abort()  # an answer is under way: nothing may be put between its bytes
+            return
         body = msgspec.json.encode(Error(msg=msg, status_code=400, code="bad_request"))
         head = (
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
@@ -34,6 +66,7 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response("The request is not HTTP.")
 
     def on_headers_complete(self) -> None:
+        self._head_came()
         if not self._asks_for_upgrade():
             super().on_headers_complete()
 

@@ -83,15 +83,26 @@ def in_page_cache(descriptor: int, start: int, count: int) -> bool:
 def sync(descriptor: int, *, data_only: bool = False) -> None:
     """Return when the file has reached the disk."""
     if FULL_SYNC is not None:
-        fcntl.fcntl(descriptor, FULL_SYNC)
+        full_sync(descriptor, FULL_SYNC)
     elif data_only:
         os.fdatasync(descriptor)
     else:
         os.fsync(descriptor)
 
 
+def full_sync(descriptor: int, command: int) -> None:
+    """Return when the file has reached the platter or, if the mount does not know the command, as fsync does."""
+    try:
+        fcntl.fcntl(descriptor, command)
+    except OSError as error:
+        # What network mounts of macOS say.
+        if error.errno not in {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+        os.fsync(descriptor)
+
+
 def sync_directory(path: Path) -> None:
-    """Return when the names in a directory have reached the disk."""
+    """Return when the names in a directory have reached the disk. By fsync everywhere: a full sync is for files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -99,13 +110,30 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directory(path: Path) -> None:
-    """Make path and its parents, durably. Fine if they are there."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
-    path.mkdir(exist_ok=True)
-    sync_directory(path.parent)
+class Directories:
+    """Makes directories at and below root, and remembers which of them this process knows to be on the disk.
+
+    That one is there says nothing: another process may have made it an instant ago, and not have synced it yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._durable: set[str] = set()
+
+    def make(self, path: Path) -> None:
+        """Make path and its parents, durably. Fine if they are there. May be called from any thread."""
+        # One that was removed since is made again: knowing of it is not enough.
+        if path == path.parent or (str(path) in self._durable and path.is_dir()):
+            return
+        self.make(path.parent)
+        path.mkdir(mode=0o700 if path == self._root else 0o777, exist_ok=True)
+        try:
+            sync_directory(path.parent)
+        except PermissionError:
+            # A directory above the root may be one that we can pass through and not open.
+            if self._root in path.parents:
+                raise
+        self._durable.add(str(path))
 
 
 def link(source: Path, target: Path) -> None:
@@ -120,8 +148,9 @@ class Owner:
     The lock is a file beside the directory: taken first, let go last, and by the kernel when the process dies.
     """
 
-    def __init__(self, staging: Path) -> None:
+    def __init__(self, staging: Path, directories: Directories) -> None:
         self._staging = staging
+        self._directories = directories
         self._lock: int | None = None
         self._name = ""
         self._entering = threading.Lock()
@@ -130,7 +159,7 @@ class Owner:
         """The directory to stage in, made on the first call. May be called from any thread."""
         with self._entering:
             if self._lock is None:
-                make_directory(self._staging)
+                self._directories.make(self._staging)
                 self._lock, self._name = self._enter()
         return self._staging / self._name
 

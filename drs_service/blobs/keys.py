@@ -1,14 +1,21 @@
 """Every key ever written to a place.
 
     sha256/ab/cd/abcd…            the bytes whose SHA-256 is abcd… (64 hexadecimal digits)
+    identity/<uuid>               empty; the database that knows the blobs has this id. Exactly one in a place
+    probe/<random>                a driver trying itself out; there for an instant
 
 Two levels of fan-out keep a directory of ten million blobs at about 150 entries. What is staged has no key: where a
 driver puts it is the driver's business.
 """
 
+import secrets
+from uuid import UUID
+
 from drs_service.domain.digest import Digest
 
 BLOBS = "sha256/"
+IDENTITIES = "identity/"
+PROBES = "probe/"
 
 
 def key_for(digest: Digest) -> str:
@@ -23,3 +30,12 @@ def digest_of(key: str) -> Digest | None:
     except ValueError:
         return None
     return digest if key_for(digest) == key else None
+
+
+def identity_key(identity: UUID) -> str:
+    return f"{IDENTITIES}{identity}"
+
+
+def new_probe_key() -> str:
+    """A key that nobody else uses."""
+    return f"{PROBES}{secrets.token_hex(16)}"

@@ -1,6 +1,7 @@
 """Bytes as files under one directory of this machine, or of a file system that several machines share.
 
-    <root>/sha256/ab/cd/abcd…     published: read-only, never rewritten
+    <root>/                       0700 if we make it; whoever else shall read the files makes it before
+    <root>/sha256/ab/cd/abcd…     published: read-only (0440), never rewritten
     <root>/staging/<owner>/…      on their way in; an owner is one running process
     <root>/staging/<owner>.lock   held (flock) by that process for as long as it lives
 
@@ -23,21 +24,23 @@ from typing import ParamSpec, TypeVar
 
 from drs_service.blobs.driver import Buffer, Entry
 from drs_service.blobs.files import (
+    Directories,
     Owner,
     in_page_cache,
     link,
-    make_directory,
     sync,
     sync_directory,
     translated,
     write,
     writing,
 )
-from drs_service.errors import BlobCorrupt
+from drs_service.blobs.keys import new_probe_key
+from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 STAGING = "staging"
 READ_SIZE = 1024 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
+PROBE_SIZE = 4096
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +52,9 @@ class LocalDriver:
     def __init__(self, root: Path, *, threads: int = 16) -> None:
         self._root = root
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
-        self._owner = Owner(root / STAGING)
+        self.directories = Directories(root)
+        self._owner = Owner(root / STAGING, self.directories)
+        self._probing: asyncio.Task[None] | None = None
 
     async def stage(self) -> "LocalStaged":
         with writing():
@@ -117,10 +122,31 @@ class LocalDriver:
         return await self.run(self._owner.clean)
 
     async def probe(self) -> None:
+        # Whoever does not want to wait any longer must not have to wait for a disk that hangs, and those who come
+        # meanwhile add nothing to its load: one probe at a time, in a task of its own, for all who ask.
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._probe())
+        await asyncio.shield(self._probing)
+
+    async def _probe(self) -> None:
+        key = new_probe_key()
+        block = secrets.token_bytes(PROBE_SIZE)
         staged = await self.stage()
-        await staged.discard()
+        try:
+            await staged.write([block])
+            await staged.publish(key)
+            found = b"".join([bytes(piece) async for piece in self.read(key, 0, PROBE_SIZE)])
+        except KeyError as error:
+            raise StorageUnavailable(reason=f"{key} has vanished") from error
+        finally:
+            await staged.discard()
+            await self.delete(key)
+        if found != block:
+            raise StorageUnavailable(reason=f"{key} did not hold what was written")
 
     async def close(self) -> None:
+        if self._probing is not None:
+            await asyncio.wait([self._probing])
         await self.run(self._owner.leave)
         self._threads.shutdown()
 
@@ -184,12 +210,12 @@ class LocalStaged:
             await self._driver.settled(job)
 
     def _seal(self, descriptor: int) -> None:
-        os.fchmod(descriptor, 0o444)
+        os.fchmod(descriptor, 0o440)
         os.utime(descriptor)
         sync(descriptor)
 
     def _link(self, target: Path) -> None:
-        make_directory(target.parent)
+        self._driver.directories.make(target.parent)
         link(self._path, target)
         # Also when the key was there: whoever linked it may not have come this far.
         sync_directory(target.parent)

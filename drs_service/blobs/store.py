@@ -6,17 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from drs_service.blobs.driver import BlobDriver, Buffer, Staged
-from drs_service.blobs.keys import BLOBS, digest_of, key_for
+from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobNotFound, DigestMismatch, UploadTooLarge
+from drs_service.errors import BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
 
 BLOCK_SIZE = 512 * 1024  # bytes hashed and written by one hop to a thread
 INLINE_SIZE = 32 * 1024  # below this, hashing is cheaper than a hop
+LONGEST_PROBE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,19 @@ class Arrival:
         await self._staged.publish(self.key)
 
     async def keep_still(self) -> None:
-        """Publish again if the bytes have gone since they were kept."""
+        """Publish again if the bytes have gone since they were kept, or were damaged before.
+
+        Whoever calls this holds the digest's lock.
+        """
         try:
-            await self._driver.size(self.key)
+            damaged = await self._driver.size(self.key) != self.blob.size
         except KeyError:
             await self.keep()
+        else:
+            if damaged:
+                # A key that exists is never rewritten: it has to go first. What is lost between was lost already.
+                await self._driver.delete(self.key)
+                await self.keep()
 
 
 class BlobStore:
@@ -149,8 +159,33 @@ class BlobStore:
             if digest is not None:
                 yield Stored(digest, entry.key, entry.published)
 
+    async def bind(self, identity: UUID) -> None:
+        """Make sure that the blobs here are those of the database with this id. A place without blobs is adopted.
+
+        StoreMismatch: whoever sweeps by that database would delete what another one knows.
+        """
+        if not await self._identities() and await anext(self.enumerate(), None) is None:
+            await self._publish_identity(identity)
+        # Look again, also at what was just published: of two databases that adopt a place at once, none may have it.
+        found = await self._identities()
+        if found != [identity_key(identity)]:
+            raise StoreMismatch(mismatch(identity, found), database=str(identity), storage=found)
+
+    async def _identities(self) -> list[str]:
+        return [entry.key async for entry in self._driver.keys(IDENTITIES)]
+
+    async def _publish_identity(self, identity: UUID) -> None:
+        staged = await self._driver.stage()
+        try:
+            await staged.publish(identity_key(identity))
+        finally:
+            await staged.discard()
+
     async def clean(self) -> int:
-        """Forget what processes that are gone left half received; returns how many those were."""
+        """Forget what processes that are gone left half received or probed; returns how many were received."""
+        async for entry in self._driver.keys(PROBES):
+            if entry.published < datetime.now(UTC) - LONGEST_PROBE:
+                await self._driver.delete(entry.key)
         return await self._driver.clean()
 
     async def probe(self) -> None:
@@ -160,6 +195,16 @@ class BlobStore:
     async def close(self) -> None:
         await self._driver.close()
         self._hashing.shutdown()
+
+
+def mismatch(identity: UUID, found: list[str]) -> str:
+    """What to tell the operator."""
+    owner = f"the storage holds {' and '.join(found)}" if found else "the storage holds blobs and says of no database"
+    return (
+        f"The storage belongs to another database: this one has the id {identity}, {owner}. Nothing was touched. "
+        "Restore the database from its backup, or set DATABASE_URL and DRS_STORAGE_URL to a pair that belongs "
+        "together: a sweep would delete every blob that this database does not know."
+    )
 
 
 def update(hasher: "hashlib._Hash", block: list[Buffer]) -> None:

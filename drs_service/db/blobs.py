@@ -10,22 +10,29 @@ from drs_service.domain.digest import Digest
 # of every transaction share one table of limited size.
 FEW = 32
 LOCK_FEW = """
-    WITH everything AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(0, 0))
-    SELECT pg_advisory_xact_lock(key) FROM everything, unnest($1::bigint[]) AS key
+    WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $1, true)),
+    everything AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(0, 0) FROM patience)
+    SELECT pg_advisory_xact_lock(key) FROM everything, unnest($2::bigint[]) AS key
 """
-LOCK_EVERYTHING = "SELECT pg_advisory_xact_lock(0, 0)"
+LOCK_EVERYTHING = """
+    WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $1, true))
+    SELECT pg_advisory_xact_lock(0, 0) FROM patience
+"""
+PATIENCE = 30.0  # seconds for a lock; set in the statement that takes it, for that saves a round trip
 
 
 async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
-    """Hold the digests until the transaction ends: nobody else adds or sweeps them meanwhile.
+    """Hold the digests until the transaction ends: nobody else adds or sweeps them meanwhile. DatabaseUnavailable.
 
     The lock is on the first 64 bits of a digest; two that share them merely wait for each other.
     """
     keys = sorted({int.from_bytes(digest.raw[:8], signed=True) for digest in digests})  # one order: no deadlock
+    patience = f"{PATIENCE * 1000:.0f}ms"
+    timeout = PATIENCE + 10  # the driver's own must not come before PostgreSQL's
     if len(keys) <= FEW:
-        await connection.execute(LOCK_FEW, keys)
+        await connection.execute(LOCK_FEW, patience, keys, timeout=timeout)
     else:
-        await connection.execute(LOCK_EVERYTHING)
+        await connection.execute(LOCK_EVERYTHING, patience, timeout=timeout)
 
 
 INSERT = """

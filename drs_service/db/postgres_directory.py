@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from drs_service.db.postgres_binaries import MAJOR
 from drs_service.db.postgres_process import Account
-from drs_service.errors import DataDirectoryInUse, DirectoryUnreachable
+from drs_service.errors import DataDirectoryInUse, DirectoryUnreachable, PostgresFailed
 
 PORT = 5432  # only a part of the socket's name
 SOCKET = f".s.PGSQL.{PORT}"
@@ -88,7 +88,14 @@ class PostgresDirectory:
         return os.fdopen(os.open(self.log, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600), "ab")
 
     def begin_cluster(self, account: Account) -> Path:
-        """A directory for initdb to work in."""
+        """A directory for initdb to work in. PostgresFailed if another release's cluster has the data."""
+        others = [path.parent for path in self.path.glob("*/PG_VERSION") if path.parent.name.isdecimal()]
+        if others:
+            raise PostgresFailed(
+                f"{others[0]} is the database of another release of PostgreSQL; this one is {MAJOR}, and would begin "
+                "an empty database beside it. Go back to the drs-service that wrote it, dump the database there, and "
+                "restore the dump here."
+            )
         unfinished = Path(tempfile.mkdtemp(prefix=f"{MAJOR}.unfinished-", dir=self.path))
         os.chown(unfinished, account.uid, account.gid)
         return unfinished

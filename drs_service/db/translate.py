@@ -1,34 +1,66 @@
 """The border to the database driver: its errors become ours here and nowhere else."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
 
-from drs_service.errors import DatabaseUnavailable, DrsServiceError
+from drs_service.errors import DatabaseRefused, DatabaseUnavailable, DrsServiceError
 
 # What a violated constraint means to a caller, by its name. A constraint that is not here was our own mistake.
 MEANINGS: dict[str, type[DrsServiceError]] = {}
 
+# What another attempt will not change: somebody has to set something right.
+REFUSALS = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # also a wrong password, and no line in pg_hba.conf
+    asyncpg.InvalidCatalogNameError,
+    ssl.SSLCertVerificationError,
+)
+
 
 @contextmanager
 def translating() -> Iterator[None]:
+    """Around statements. An OSError passes: it is not the driver's, which has errors of its own for lost connections.
+
+    A TimeoutError does not: the driver raises it for a statement that took too long, and nothing tells it from one
+    that the block raised itself.
+    """
     try:
         yield
     except asyncpg.IntegrityConstraintViolationError as error:
         if meaning := MEANINGS.get(error.constraint_name or ""):
             raise meaning(constraint=error.constraint_name) from error
         raise
+    except REFUSALS as error:
+        raise DatabaseRefused(reason=reason(error)) from error
     except (
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
         asyncpg.CannotConnectNowError,
         asyncpg.InsufficientResourcesError,
+        asyncpg.LockNotAvailableError,
         asyncpg.OperatorInterventionError,
-        asyncpg.InvalidAuthorizationSpecificationError,
-        asyncpg.InvalidCatalogNameError,
         asyncpg.ReadOnlySQLTransactionError,
-        OSError,
         TimeoutError,
     ) as error:
-        raise DatabaseUnavailable(reason=f"{type(error).__name__}: {error}") from error
+        raise DatabaseUnavailable(reason=reason(error)) from error
+
+
+@contextmanager
+def connecting() -> Iterator[None]:
+    """Around the making of a connection, where more can go wrong."""
+    try:
+        with translating():
+            yield
+    except asyncpg.InsufficientPrivilegeError as error:  # no right to CONNECT; in a statement it is our own mistake
+        raise DatabaseRefused(reason=reason(error)) from error
+    except OSError as error:
+        raise DatabaseUnavailable(reason=reason(error)) from error
+    except ValueError as error:  # its text may quote a piece of the password
+        raise DatabaseRefused(reason="DATABASE_URL is malformed") from error
+
+
+def reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -14,9 +14,11 @@ class SweepOrphans(msgspec.Struct, frozen=True, tag="sweep_orphans"):
     """Only what was published before; by default what is older than the grace time of the settings."""
 
 
-Job = SweepOrphans
+class Tidy(msgspec.Struct, frozen=True, tag="tidy"):
+    """Keep the tables small that only grow: the queue's log, and the changes of the totals."""
 
-KINDS: tuple[type[Job], ...] = (SweepOrphans,)
+
+Job = SweepOrphans | Tidy
 
 
 def kind_of(job: Job | type[Job]) -> str:

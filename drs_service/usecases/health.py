@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
+import structlog
+
 from drs_service.blobs.store import BlobStore
 from drs_service.db import schema
 from drs_service.db.pool import Database
 from drs_service.errors import DrsServiceError
+
+log = structlog.get_logger()
 
 PATIENCE = 3.0  # seconds a part may take to answer
 
@@ -52,4 +56,7 @@ async def examine(part: str, question: Awaitable[None]) -> Finding:
         return Finding(part, f"does not answer within {PATIENCE:g} seconds")
     except DrsServiceError as error:
         return Finding(part, f"{error.code}: {error}")
+    except Exception as error:  # whatever it is, it is what is wrong with the part
+        log.exception("a part does not answer as it should", part=part)
+        return Finding(part, type(error).__name__)
     return Finding(part, None)

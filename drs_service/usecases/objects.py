@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from drs_service.db import objects
@@ -53,6 +53,24 @@ class Objects(Generic[Face]):
             raise ObjectNotFound
         return known
 
+    async def get_many(self, principal: Principal, object_ids: Iterable[str]) -> dict[str, Known[Face]]:
+        """Those of object_ids that exist and that principal may read, in one round trip at most."""
+        wanted = dict.fromkeys(object_ids)
+        found = {object_id: known for object_id in wanted if (known := self._kept.get(object_id)) is not None}
+        missing = [object_id for object_id in wanted if object_id not in found and is_object_id(object_id)]
+        if missing:
+            since = self._kept.changes_heard
+            async with self._database.connection() as connection:
+                rows = await objects.select(connection, missing)
+            read = self._faced(rows)
+            self._kept.put_all(read.values(), since=since)
+            found |= read
+        return {
+            object_id: known
+            for object_id, known in found.items()
+            if may(principal, Action.READ, space=known.object.space)
+        }
+
     async def _read(self, object_id: str) -> Known[Face] | None:
         if not is_object_id(object_id):
             return None
@@ -80,18 +98,20 @@ class Objects(Generic[Face]):
         try:
             async with self._database.connection() as connection:
                 found = await objects.select(connection, list(batch))
-            known = {object_id: Known(one, self._face(one)) for object_id, one in found.items()}
+            known = self._faced(found)
         except BaseException as error:
             for future in waiting(batch.values()):
                 future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
             return
-        for one in known.values():
-            self._kept.put(one, since=since)
+        self._kept.put_all(known.values(), since=since)
         for object_id, futures in batch.items():
             for future in waiting([futures]):
                 future.set_result(known.get(object_id))
+
+    def _faced(self, rows: Mapping[str, DrsObject]) -> dict[str, Known[Face]]:
+        return {object_id: Known(row, self._face(row)) for object_id, row in rows.items()}
 
 
 def waiting(readers: Iterable[Iterable[asyncio.Future[T]]]) -> Iterator[asyncio.Future[T]]:
@@ -123,6 +143,10 @@ class Kept(Generic[Face]):
         self._by_digest[known.object.blob.digest].add(known.object.id)
         if len(self._by_id) > self._size:
             self._forget(next(iter(self._by_id)))
+
+    def put_all(self, known: Iterable[Known[Face]], *, since: int) -> None:
+        for one in known:
+            self.put(one, since=since)
 
     def on_connect(self) -> None:
         self._listening = True

@@ -9,11 +9,13 @@ from tests.api.schemas import assert_refused
 
 ROUTES = {
     "/data/{object_id}": {"get", "head"},
-    "/ga4gh/drs/v1/objects/{object_id}": {"get"},
-    "/ga4gh/drs/v1/objects/{object_id}/access/{access_id}": {"get"},
-    "/ga4gh/drs/v1/service-info": {"get"},
-    "/livez": {"get"},
-    "/readyz": {"get"},
+    "/ga4gh/drs/v1/objects": {"options", "post"},
+    "/ga4gh/drs/v1/objects/access": {"post"},
+    "/ga4gh/drs/v1/objects/{object_id}": {"get", "head", "options", "post"},
+    "/ga4gh/drs/v1/objects/{object_id}/access/{access_id}": {"get", "head", "post"},
+    "/ga4gh/drs/v1/service-info": {"get", "head"},
+    "/livez": {"get", "head"},
+    "/readyz": {"get", "head"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
 }

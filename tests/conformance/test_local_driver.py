@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from drs_service.blobs import files
 from drs_service.blobs.files import IOV_MAX
 from drs_service.blobs.keys import key_for
 from drs_service.blobs.local import LocalDriver
@@ -24,6 +26,7 @@ from tests.support.places import LocalPlace, descriptors
 
 SOME = secrets.token_bytes(100_000)
 MIB = 1024**2
+CANCELLATIONS = 30
 
 # Stages as many files as it is told, says so, and publishes the last one when it is told to go on.
 STAGER = """
@@ -39,6 +42,29 @@ async def main(root, count, key):
     print("staged", flush=True)
     sys.stdin.readline()
     await staged.publish(key)
+    await driver.close()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+# Publishes three times under one key, and says which directories it opens: there is no other reason than to sync them.
+PUBLISHER = """
+import asyncio, os, sys
+from pathlib import Path
+from drs_service.blobs.local import LocalDriver
+
+def tell(event, arguments):
+    if event == "open" and arguments[2] & os.O_DIRECTORY:
+        print(arguments[0], flush=True)
+
+sys.addaudithook(tell)
+
+async def main(root, key):
+    driver = LocalDriver(Path(root))
+    for _ in range(3):
+        staged = await driver.stage()
+        await staged.publish(key)
+        await staged.discard()
     await driver.close()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -76,8 +102,20 @@ async def test_a_key_is_its_path_and_its_file_is_read_only(local: LocalPlace) ->
     await put(local.driver, key_for(digest), SOME)
     path = local.root / "sha256" / "ab" / "cd" / digest.hex
     assert path.read_bytes() == SOME
-    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
     assert path.stat().st_nlink == 1
+
+
+async def test_a_root_that_we_make_is_closed_to_others(local: LocalPlace) -> None:
+    await local.driver.probe()
+    assert stat.S_IMODE(local.root.stat().st_mode) == 0o700
+
+
+async def test_a_root_that_is_there_stays_as_open_as_it_is(local: LocalPlace) -> None:
+    local.root.mkdir()
+    local.root.chmod(0o751)
+    await local.driver.probe()
+    assert stat.S_IMODE(local.root.stat().st_mode) == 0o751
 
 
 async def test_what_is_staged_lies_inside_of_the_root_and_nobody_else_may_read_it(local: LocalPlace) -> None:
@@ -174,6 +212,69 @@ async def test_a_file_over_the_limit_of_the_process_is_storage_full(local: Local
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert local.leftovers() == local.raw_keys() == []
+
+
+async def test_a_full_disk_is_found_by_a_probe(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "size=1m"):
+        local = LocalPlace(tmp_path / "small")
+        await local.driver.probe()
+        (local.root / "filler").write_bytes(bytes(os.statvfs(local.root).f_bavail * os.statvfs(local.root).f_frsize))
+        for _ in range(2):
+            with pytest.raises(StorageFull):
+                await local.driver.probe()
+        assert local.leftovers() == []
+        (local.root / "filler").unlink()
+        await local.driver.probe()
+        assert local.raw_keys() == local.leftovers() == []
+        await local.driver.close()
+
+
+async def test_a_probe_that_nobody_waits_for_any_longer_leaves_nothing(local: LocalPlace) -> None:
+    for patience in range(CANCELLATIONS):
+        probing = asyncio.create_task(local.driver.probe())
+        for _ in range(patience):
+            await asyncio.sleep(0)
+        probing.cancel()
+        await asyncio.wait([probing])
+    await local.driver.probe()
+    assert local.raw_keys() == local.leftovers() == []
+
+
+def synced(root: Path, key: str) -> "list[str]":
+    """The directories that a process of its own syncs as it publishes under key, in order."""
+    done = subprocess.run([sys.executable, "-c", PUBLISHER, str(root), key], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_directory_that_is_there_is_synced_once_by_each_process_that_relies_on_it(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    key = new_key()
+    folder = (root / key).parent
+    for _ in range(2):  # the second process finds all of them made, and cannot know whether the first has synced them
+        first_syncs = [str(tmp_path), str(root), str(folder.parents[1]), str(folder.parent), str(folder)]
+        found = synced(root, key)
+        assert set(first_syncs) <= set(found)
+        # The publisher publishes thrice: what lies above is known by then, the name itself never is.
+        assert [found.count(path) for path in first_syncs[:-1]] == [1, 2, 1, 1]
+        assert found.count(str(folder)) == 3
+
+
+async def test_a_directory_that_was_removed_is_made_again(local: LocalPlace) -> None:
+    key = new_key()
+    await put(local.driver, key, SOME)
+    shutil.rmtree(local.root / "sha256")
+    await put(local.driver, key, SOME)
+    assert await fetch(local.driver, key) == SOME
+
+
+async def test_a_mount_that_knows_no_full_sync_gets_a_plain_one(
+    local: LocalPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = 9999  # a command that no fcntl knows: EINVAL, as some mounts of macOS say to F_FULLFSYNC
+    monkeypatch.setattr(files, "FULL_SYNC", unknown)
+    key = new_key()
+    await put(local.driver, key, SOME)
+    assert await fetch(local.driver, key) == SOME
 
 
 async def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ import hashlib
 import resource
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.keys import key_for
+from drs_service.blobs.keys import key_for, new_probe_key
 from drs_service.blobs.local import READ_SIZE, LocalDriver
 from drs_service.blobs.store import BLOCK_SIZE, INLINE_SIZE, BlobStore
 from drs_service.domain.digest import Digest
@@ -199,6 +200,30 @@ async def test_of_a_write_and_a_source_that_both_fail_one_error_is_heard(
             pass
     await store.close()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("left", [0, len(SOME) - 1])
+async def test_bytes_that_were_cut_off_are_whole_after_they_came_again(
+    store: BlobStore, unclosed_place: Place, left: int
+) -> None:
+    one = await keep(store, SOME)
+    unclosed_place.truncate(key_for(one), left)
+    async with store.receive(source(SOME)) as arrival:
+        await arrival.keep()
+        await arrival.keep_still()
+    assert await read(store, one, 0, len(SOME)) == unclosed_place.raw_get(key_for(one)) == SOME
+
+
+async def test_a_probe_is_no_blob_and_goes_if_its_process_was_killed(
+    store: BlobStore, unclosed_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(unclosed_place.driver, new_probe_key(), b"probing")
+    assert await listed(store) == []
+    await store.clean()
+    assert len(unclosed_place.raw_keys()) == 1  # it may still be under way
+    monkeypatch.setattr("drs_service.blobs.store.LONGEST_PROBE", timedelta(0))
+    await store.clean()
+    assert unclosed_place.raw_keys() == []
 
 
 async def test_a_cancelled_arrival_leaves_nothing(store: BlobStore, unclosed_place: Place) -> None:

@@ -121,3 +121,18 @@ async def test_a_database_that_is_not_there_is_tried_again(database_url: str) ->
     assert heard.connects == 0
     listening.cancel()
     await asyncio.wait([listening])
+
+
+async def test_a_listener_that_fails_is_connected_again(database_url: str) -> None:
+    class Failing(Heard):
+        def on_connect(self) -> None:
+            super().on_connect()
+            if self.connects == 1:
+                raise LookupError("not expected by anybody")
+
+    heard = Failing()
+    listening = asyncio.create_task(changes.listen(database_url, heard))
+    await until(lambda: heard.connects == 2)
+    assert heard.losses == 1
+    listening.cancel()
+    await asyncio.wait([listening])

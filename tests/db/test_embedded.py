@@ -208,6 +208,17 @@ def test_a_second_start_is_refused_and_names_the_first(make: Make, own: Own, dir
     assert is_alive(postmaster)
 
 
+def test_no_database_is_begun_beside_that_of_another_release(place: Path) -> None:
+    directory = place / "postgres"
+    older = directory / "17"
+    older.mkdir(parents=True)
+    (older / "PG_VERSION").write_text("17\n")
+    (directory / "owner.lock").touch()
+    with pytest.raises(PostgresFailed, match=f"{older} is the database of another release"):
+        EmbeddedPostgres(directory, settings=FAST).start()
+    assert [path for path in directory.iterdir() if path.is_dir() and path != older] == []
+
+
 def test_stopping_and_starting_twice_is_harmless(make: Make) -> None:
     postgres = make()
     postgres.stop()

@@ -7,6 +7,7 @@ import pytest
 from drs_service.db import blobs
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
+from drs_service.errors import DatabaseUnavailable
 
 
 def digests(count: int) -> list[Digest]:
@@ -44,3 +45,17 @@ async def test_many_digests_take_few_locks(database: Database) -> None:
     async with database.transaction() as connection:
         await blobs.lock(connection, digests(5000))
         assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 1
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+async def test_a_lock_is_not_waited_for_without_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(blobs, "PATIENCE", 0.1)
+    async with database.transaction() as connection:
+        await blobs.lock(connection, digests(1000))
+        with pytest.raises(DatabaseUnavailable, match="does not answer"):
+            async with asyncio.timeout(5), database.transaction() as other:
+                await blobs.lock(other, digests(count))
+    async with database.connection() as unlimited:  # the limit was the transaction's alone
+        assert await unlimited.fetchval("SELECT current_setting('lock_timeout')") == "0"

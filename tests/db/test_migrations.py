@@ -15,6 +15,7 @@ from drs_service.db import changes, migrate, schema
 from drs_service.db.pool import Connection, open_database
 from drs_service.domain.access import ANONYMOUS
 from drs_service.errors import MigrationFailed, SchemaAhead, SchemaBehind
+from drs_service.parts import check_store
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Uploads
@@ -66,6 +67,7 @@ REFUSED = [
     ("principals_id_shape", "INSERT INTO principals VALUES ('a b', 'user')"),
     ("principals_kind_known", "INSERT INTO principals VALUES ('one', 'king')"),
     ("spaces_id_shape", "INSERT INTO spaces VALUES ('a/b')"),
+    ("service_one_row", "INSERT INTO service VALUES (gen_random_uuid())"),
     ("blobs_digest_length", "INSERT INTO blobs VALUES ('\\x00', 1)"),
     ("blobs_digest_length", "INSERT INTO blobs VALUES (sha512('a'), 1)"),
     ("blobs_size_not_negative", "INSERT INTO blobs VALUES (sha256('b'), -1)"),
@@ -121,7 +123,7 @@ async def catalog(url: str) -> list[tuple[str, ...]]:
 
 
 async def test_down_takes_everything_away_and_up_brings_the_same_back(empty_database_url: str) -> None:
-    migrate.migrate(empty_database_url)
+    await asyncio.to_thread(migrate.migrate, empty_database_url)
     before = await catalog(empty_database_url)
     for _ in schema.expected():
         dbmate(empty_database_url, "rollback")
@@ -133,7 +135,7 @@ async def test_down_takes_everything_away_and_up_brings_the_same_back(empty_data
         )
         types = "SELECT count(*) FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'"
         assert await connection.fetchval(types) == 0
-    migrate.migrate(empty_database_url)
+    await asyncio.to_thread(migrate.migrate, empty_database_url)
     assert await catalog(empty_database_url) == before
 
 
@@ -144,7 +146,7 @@ async def test_an_operators_dbmate_makes_the_same_schema(empty_database_url: str
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:
     before = await catalog(database_url)
-    migrate.migrate(database_url)
+    await asyncio.to_thread(migrate.migrate, database_url)
     assert await catalog(database_url) == before
 
 
@@ -245,6 +247,7 @@ async def test_the_service_needs_no_right_to_change_the_schema(role: str, store:
     async with open_database(role, name="drs-service tests", size=3, statement_cache=100) as database:
         objects: Objects[str] = Objects(database, face=lambda one: one.name, keep=10)
         listening = asyncio.create_task(changes.listen(role, objects.changes))
+        await check_store(database, store)
         sweep = Sweep(database, store)
         kept = await Uploads(database, store, sweep).put(ANONYMOUS, incoming(b"content"))
         assert (await objects.get(ANONYMOUS, kept.id)).object == kept

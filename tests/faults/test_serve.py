@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
+import os
 import secrets
+import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +81,7 @@ def test_a_request_in_flight_is_finished_before_the_service_stops(serve: Serve, 
     web = serve.child("web")
     wait_until(lambda: any((serve.data_dir / "store" / "staging").glob("*/*")))
     serve.process.send_signal(number)
-    wait_until(lambda: not accepts(serve.url))
+    wait_until(lambda: refuses(serve.url))
     assert alive(web)
     go_on.set()
     uploading.join(PATIENCE)
@@ -92,6 +95,52 @@ def accepts(url: str) -> bool:
         return httpx.get(f"{url}/livez", timeout=1).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def refuses(url: str) -> bool:
+    """Whether a new connection is turned away, rather than left without an answer."""
+    try:
+        httpx.get(f"{url}/livez", timeout=1)
+    except httpx.ConnectError:
+        return True
+    except httpx.TransportError:
+        return False
+    return False
+
+
+def test_a_process_that_does_not_end_is_killed(data_dir: Path, own_environment: dict[str, str]) -> None:
+    with serving(data_dir, own_environment | {"DRS_SHUTDOWN_GRACE_SECONDS": "0"}) as service:
+        os.kill(service.child("web"), signal.SIGSTOP)
+        assert service.stop() == 0
+        assert not any(alive(pid) for pid in service.family)
+
+
+def test_a_data_directory_that_cannot_be_used_is_refused(own_environment: dict[str, str], data_dir: Path) -> None:
+    data_dir.write_text("a file in the way")
+    for place in (data_dir, data_dir / "below"):
+        refused = run(own_environment, "serve", "--data-dir", str(place), "--port", "0")
+        assert refused.returncode == 78
+        assert str(place) in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_refuses_the_service_ends_it_at_once(
+    own_environment: dict[str, str], data_dir: Path, database_url: str, command: str
+) -> None:
+    wrong = {"DATABASE_URL": database_url.replace("/test_", "/absent_"), "DRS_DATA_DIR": str(data_dir)}
+    began = time.monotonic()
+    refused = run(own_environment | wrong | {"DRS_PORT": "0"}, command)
+    assert refused.returncode == 78
+    assert "does not let the service in" in refused.stderr
+    assert "absent_" in refused.stderr
+    assert time.monotonic() - began < 10
+
+
+def test_the_embedded_database_has_room_for_every_process(data_dir: Path, own_environment: dict[str, str]) -> None:
+    with serving(data_dir, own_environment | {"DRS_DATABASE_POOL_SIZE": "60"}) as service:
+        url = f"postgresql://postgres@/drs?host={service.data_dir / 'postgres'}&port=5432"
+        assert query(url, "SHOW max_connections") == [str(62 + 60 + 20)]
 
 
 def test_a_second_service_on_the_same_directory_is_refused(serve: Serve, own_environment: dict[str, str]) -> None:
@@ -146,6 +195,17 @@ def test_a_start_right_after_a_kill_waits_for_what_is_left(serve: Serve, own_env
     kill(serve.process.pid)
     with serving(serve.data_dir, own_environment) as again:
         assert get(again, object_id) == b"acknowledged"
+
+
+def test_a_lost_database_takes_no_bytes_with_it(serve: Serve, own_environment: dict[str, str]) -> None:
+    put(serve, b"kept")
+    assert serve.stop() == 0
+    shutil.rmtree(serve.data_dir / "postgres")
+    refused = run(own_environment, "serve", "--data-dir", str(serve.data_dir), "--port", "0")
+    assert refused.returncode == 78
+    assert "The storage belongs to another database" in refused.stderr
+    [blob] = (serve.data_dir / "store" / "sha256").glob("*/*/*")
+    assert blob.read_bytes() == b"kept"
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])

@@ -43,7 +43,7 @@ class Postgres:
         try:
             yield self._server.url(name)
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _execute(self, sql: str) -> None:
         # A thread of its own: fixtures ask from inside of event loops as well.

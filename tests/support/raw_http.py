@@ -84,7 +84,7 @@ async def connected(service: Service) -> AsyncIterator[Connection]:
 
 def request(method: str, target: str, *headers: str) -> bytes:
     """The head of a request; each header is a line."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: irrelevant.example", *headers, "", ""]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 

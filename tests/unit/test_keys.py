@@ -1,8 +1,10 @@
 """Where bytes lie is a promise to whoever keeps a backup."""
 
+from uuid import UUID
+
 import pytest
 
-from drs_service.blobs.keys import digest_of, key_for
+from drs_service.blobs.keys import digest_of, identity_key, key_for, new_probe_key
 from drs_service.domain.digest import Digest
 
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -15,6 +17,18 @@ def test_the_key_of_a_digest_is_this_text() -> None:
 
 def test_a_key_leads_back_to_its_digest() -> None:
     assert digest_of(KEY) == Digest.from_hex(HEX)
+
+
+def test_the_key_of_an_identity_is_this_text() -> None:
+    text = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+    assert identity_key(UUID(text)) == f"identity/{text}"
+    assert digest_of(identity_key(UUID(text))) is None
+
+
+def test_every_probe_has_a_key_of_its_own_which_is_no_blobs() -> None:
+    one, another = new_probe_key(), new_probe_key()
+    assert one != another
+    assert digest_of(one) is None
 
 
 @pytest.mark.parametrize(

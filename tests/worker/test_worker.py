@@ -17,6 +17,7 @@ from drs_service.blobs.keys import key_for
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.digest import Digest
 from drs_service.jobs.kinds import SweepOrphans, enqueue
+from drs_service.parts import check_store, open_parts
 from drs_service.settings import Settings
 from tests.support.deadline import until
 from tests.support.serve import COMMAND, PATIENCE
@@ -25,9 +26,11 @@ ORPHAN = Digest(bytes(range(32)))
 
 
 @pytest.fixture
-def orphan(settings: Settings) -> Path:
-    """Bytes without a row, an hour old."""
+async def orphan(settings: Settings) -> Path:
+    """Bytes without a row, an hour old, in a store of the service's own."""
     assert settings.storage_url is not None
+    async with open_parts(settings, name="test") as (db, store):
+        await check_store(db, store)
     path = Path(urlsplit(settings.storage_url).path) / key_for(ORPHAN)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"published, never recorded")
@@ -122,6 +125,17 @@ async def test_a_worker_refuses_a_schema_that_is_not_its_own(
         await connection.execute("INSERT INTO schema_migrations (version) VALUES ('29991231000000')")
     with worker(settings, own_environment) as process:
         assert await asyncio.to_thread(process.wait, PATIENCE) == 78
+
+
+@pytest.mark.parametrize("arguments", [[], ["--sweep-before", "2999-01-01T00:00:00.000000+00:00"]])
+async def test_a_worker_refuses_a_store_of_another_database(
+    settings: Settings, own_environment: dict[str, str], orphan: Path, arguments: list[str]
+) -> None:
+    async with database(settings) as db, db.connection() as connection:
+        await connection.execute("UPDATE service SET id = gen_random_uuid()")
+    with worker(settings, own_environment, *arguments) as process:
+        assert await asyncio.to_thread(process.wait, PATIENCE) == 78
+    assert orphan.exists()
 
 
 async def test_what_is_swept_is_what_no_object_has(

@@ -1,54 +1,87 @@
-"""`/objects`: what an object is, and where its bytes are."""
+"""`/objects/{object_id}`: what an object is, where its bytes are, and who may ask."""
 
 from typing import Annotated
 
-import msgspec
-from litestar import get
+from litestar import post, route
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, PathParameter
-from litestar.response.base import ASGIResponse
+from litestar.params import FromPath, JSONBody, PathParameter
+from litestar.types import ASGIApp
 
+from drs_service.api.answers import Json
+from drs_service.api.bodies import AnyRequest
 from drs_service.api.drs import shapes
+from drs_service.api.drs.requests import AccessRequest, ObjectRequest
 from drs_service.api.errors import Error
+from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
-from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.objects import DrsObject
 from drs_service.errors import AccessMethodNotFound
 from drs_service.usecases.objects import Objects
 
-NOT_FOUND = {404: ResponseSpec(Error, description="There is no such object, or none that you may see.")}
+PATH = "/objects/{object_id:str}"
+ACCESS_PATH = PATH + "/access/{access_id:str}"
+REFUSALS = {
+    400: ResponseSpec(Error, description="The request is wrong as it stands."),
+    404: ResponseSpec(Error, description="There is no such object, or none that you may see."),
+}
+OBJECT = {200: ResponseSpec(shapes.DrsObject, description="The object."), **REFUSALS}
+ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."), **REFUSALS}
+
+AccessId = Annotated[str, PathParameter(description="an access_id of the object's access_methods")]
 
 
-def face(drs_object: DrsObject, urls: PublicUrls) -> ASGIResponse:
+def face(drs_object: DrsObject, urls: PublicUrls) -> Json:
     """The answer to a GET of the object. It is made once and given as often as it is asked for."""
-    return ASGIResponse(
-        body=msgspec.json.encode(shapes.shape(drs_object, urls)),
-        media_type="application/json",
-        headers={"cache-control": "private, no-cache"},
-    )
+    return Json(shapes.shape(drs_object, urls), cache_control="private, no-cache", cached=True)
 
 
-def routes(objects: Objects[ASGIResponse], urls: PublicUrls) -> list[HTTPRouteHandler]:
-    @get(
-        "/objects/{object_id:str}",
-        summary="Describe an object",
-        responses={200: ResponseSpec(shapes.DrsObject, description="The object."), **NOT_FOUND},
-    )
-    async def get_object(object_id: FromPath[str]) -> ASGIResponse:
-        return (await objects.get(ANONYMOUS, object_id)).face
+def routes(objects: Objects[Json], urls: PublicUrls) -> list[HTTPRouteHandler]:
+    @route(PATH, http_method=[HttpMethod.GET, HttpMethod.HEAD], summary="Describe an object", responses=OBJECT)
+    async def get_object(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
+        return (await objects.get(principal_of(request), object_id)).face
 
-    @get(
-        "/objects/{object_id:str}/access/{access_id:str}",
-        summary="Say where the bytes can be fetched",
-        responses=NOT_FOUND,
+    @post(PATH, status_code=200, summary="Describe an object, to the bearer of passports", responses=OBJECT)
+    async def post_object(object_id: FromPath[str], request: AnyRequest, data: JSONBody[ObjectRequest]) -> ASGIApp:
+        return (await objects.get(principal_of(request), object_id)).face
+
+    @route(
+        PATH,
+        http_method=[HttpMethod.OPTIONS],
+        status_code=200,
+        summary="Say how to be let in to an object",
+        responses={200: ResponseSpec(shapes.Authorizations, description="The ways in."), **REFUSALS},
     )
-    async def get_access_url(
-        object_id: FromPath[str], access_id: Annotated[str, PathParameter(description="from access_methods")]
-    ) -> shapes.AccessURL:
-        known = await objects.get(ANONYMOUS, object_id)
+    async def options_object(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
+        known = await objects.get(principal_of(request), object_id)
+        return Json(shapes.authorizations(known.object.id), cache_control="private, no-cache")
+
+    async def access(request: AnyRequest, object_id: str, access_id: str) -> ASGIApp:
+        known = await objects.get(principal_of(request), object_id)
         if access_id != shapes.ACCESS_ID:
             raise AccessMethodNotFound
-        return shapes.access_url(known.object, urls)
+        return Json(shapes.access_url(known.object, urls), cache_control="no-store")
 
-    return [get_object, get_access_url]
+    @route(
+        ACCESS_PATH,
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Say where the bytes can be fetched",
+        responses=ACCESS_URL,
+    )
+    async def get_access_url(object_id: FromPath[str], access_id: AccessId, request: AnyRequest) -> ASGIApp:
+        return await access(request, object_id, access_id)
+
+    @post(
+        ACCESS_PATH,
+        status_code=200,
+        summary="Say where the bytes can be fetched, to the bearer of passports",
+        responses=ACCESS_URL,
+    )
+    async def post_access_url(
+        object_id: FromPath[str], access_id: AccessId, request: AnyRequest, data: JSONBody[AccessRequest]
+    ) -> ASGIApp:
+        return await access(request, object_id, access_id)
+
+    # OPTIONS first: to a path without one the framework adds its own, which then stays.
+    return [options_object, get_object, post_object, get_access_url, post_access_url]

@@ -1,14 +1,18 @@
 """`/service-info`: GA4GH Service Info 1.0.0, and what DRS 1.5.0 adds to it."""
 
 import importlib.metadata
+from dataclasses import dataclass
 
 import msgspec
-from litestar import get
+from litestar import route
+from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.types import ASGIApp
 
+from drs_service.api.answers import Json
 from drs_service.api.drs.shapes import VERSION
-
-MAX_BULK_REQUEST_LENGTH = 1000
+from drs_service.usecases.statistics import Statistics
 
 
 class Organization(msgspec.Struct, kw_only=True):
@@ -24,6 +28,8 @@ class ServiceType(msgspec.Struct, kw_only=True):
 
 class DrsInfo(msgspec.Struct, kw_only=True, rename="camel"):
     max_bulk_request_length: int
+    object_count: int
+    total_object_size: int
 
 
 class ServiceInfo(msgspec.Struct, kw_only=True, rename="camel"):
@@ -39,19 +45,37 @@ class ServiceInfo(msgspec.Struct, kw_only=True, rename="camel"):
     drs: DrsInfo
 
 
-def route(*, service_id: str, name: str, organization: str, organization_url: str) -> HTTPRouteHandler:
-    info = ServiceInfo(
-        id=service_id,
-        name=name,
-        type=ServiceType(),
-        organization=Organization(name=organization, url=organization_url),
-        version=importlib.metadata.version("drs-service"),
-        max_bulk_request_length=MAX_BULK_REQUEST_LENGTH,
-        drs=DrsInfo(max_bulk_request_length=MAX_BULK_REQUEST_LENGTH),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the operator says of the service."""
+
+    id: str
+    name: str
+    organization_name: str
+    organization_url: str
+
+
+def routes(statistics: Statistics, identity: Identity, *, max_bulk: int) -> list[HTTPRouteHandler]:
+    organization = Organization(name=identity.organization_name, url=identity.organization_url)
+    version = importlib.metadata.version("drs-service")
+
+    @route(
+        "/service-info",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Describe this service",
+        responses={200: ResponseSpec(ServiceInfo, description="This service.")},
     )
+    async def service_info() -> ASGIApp:
+        totals = await statistics.totals()
+        info = ServiceInfo(
+            id=identity.id,
+            name=identity.name,
+            type=ServiceType(),
+            organization=organization,
+            version=version,
+            max_bulk_request_length=max_bulk,
+            drs=DrsInfo(max_bulk_request_length=max_bulk, object_count=totals.objects, total_object_size=totals.bytes),
+        )
+        return Json(info, cache_control="public, max-age=60", cached=True)
 
-    @get("/service-info", summary="Describe this service", cache_control=None)
-    async def service_info() -> ServiceInfo:
-        return info
-
-    return service_info
+    return [service_info]

@@ -1,6 +1,7 @@
 """What DRS 1.5.0 puts on the wire. A member that has no value is left out: null is not in the specification."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -49,6 +50,56 @@ class DrsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
     aliases: list[str] | None = None
 
 
+class Authorizations(msgspec.Struct, kw_only=True):
+    """How a caller may prove who it is. Nobody need, until identities are configured."""
+
+    drs_object_id: str
+    supported_types: list[Literal["None", "BasicAuth", "BearerAuth", "PassportAuth"]]
+
+
+class BulkAccessURL(msgspec.Struct, kw_only=True):
+    """Where the bytes of one object can be fetched."""
+
+    drs_object_id: str
+    drs_access_id: str
+    url: str
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What became of a bulk request."""
+
+    requested: int
+    resolved: int
+    unresolved: int
+
+
+class Unresolved(msgspec.Struct, kw_only=True):
+    """The ids that met one and the same error."""
+
+    error_code: int
+    object_ids: list[str]
+
+
+class BulkObjects(msgspec.Struct, kw_only=True):
+    """The specification has the singular in the name of the list; so it stays."""
+
+    summary: Summary
+    unresolved_drs_objects: list[Unresolved]
+    resolved_drs_object: list[msgspec.Raw]
+
+
+class BulkAuthorizations(msgspec.Struct, kw_only=True):
+    summary: Summary
+    unresolved_drs_objects: list[Unresolved]
+    resolved_drs_object: list[Authorizations]
+
+
+class BulkAccessURLs(msgspec.Struct, kw_only=True):
+    summary: Summary
+    unresolved_drs_objects: list[Unresolved]
+    resolved_drs_object_access_urls: list[BulkAccessURL]
+
+
 class DrsObjects(msgspec.Struct, kw_only=True):
     """Objects, in the order in which their files were sent."""
 
@@ -79,3 +130,7 @@ def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
 
 def access_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
     return AccessURL(url=urls.data(stored.id))
+
+
+def authorizations(object_id: str) -> Authorizations:
+    return Authorizations(drs_object_id=object_id, supported_types=["None"])

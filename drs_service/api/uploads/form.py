@@ -10,7 +10,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from drs_service.domain.digest_fields import parse_repr_digest
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import form_file_name
-from drs_service.errors import FormInvalid
+from drs_service.errors import EncodingUnsupported, FormInvalid
 from drs_service.usecases.uploads import Incoming
 
 
@@ -65,6 +65,7 @@ class Form:
         name = decoded(options.get(b"filename", b""))
         if not name:
             return None  # an ordinary field, or a file field that was left empty
+        check_plain(part)
         named = form_file_name(name)
         digest = part.headers.get("repr-digest")
         return Incoming(
@@ -123,6 +124,14 @@ class Callbacks:
     def _header_end(self) -> None:
         self._part.headers[self._name.decode("latin-1").lower()] = self._value
         self._name = self._value = b""
+
+
+def check_plain(part: Part) -> None:
+    """EncodingUnsupported if the bytes of the part are not those of the file (RFC 7578 4.7 retired the second)."""
+    coding = decoded(part.headers.get("content-encoding", b"identity")).strip().lower()
+    transfer = decoded(part.headers.get("content-transfer-encoding", b"binary")).strip().lower()
+    if coding != "identity" or transfer not in {"binary", "8bit", "7bit"}:
+        raise EncodingUnsupported("A part of the form is encoded: send the bytes of the file as they are.")
 
 
 def boundary_of(content_type: str) -> bytes:

@@ -13,9 +13,9 @@ from litestar.response.base import ASGIResponse
 from drs_service.api.bodies import AnyRequest, body_of, check_whole, content_length, list_header
 from drs_service.api.drs import shapes
 from drs_service.api.errors import Error
+from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.uploads.form import Form
-from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.digest_fields import parse_repr_digest
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import FileName, file_name
@@ -45,7 +45,7 @@ def routes(uploads: Uploads, urls: PublicUrls, *, idle: float, max_files: int) -
         check_whole(request)
         named = name_in(request.scope["raw_path"])
         stored = await uploads.put(
-            ANONYMOUS,
+            principal_of(request),
             Incoming(
                 name=named,
                 media_type=media_type(request.headers.get("content-type"), name=named.original),
@@ -67,7 +67,7 @@ def routes(uploads: Uploads, urls: PublicUrls, *, idle: float, max_files: int) -
     async def post_form(request: AnyRequest) -> ASGIResponse:
         check_whole(request)
         form = Form(request.headers.get("content-type", ""), body_of(request, idle=idle), max_parts=max_files)
-        stored = await uploads.put_all(ANONYMOUS, form.files())
+        stored = await uploads.put_all(principal_of(request), form.files())
         if not stored:
             raise FormInvalid("The form has no file: at least one field needs a filename.")
         location = urls.object(stored[0].id) if len(stored) == 1 else None

@@ -1,0 +1,91 @@
+"""JSON answers: with an entity tag where they are read again, and compressed where that pays."""
+
+import asyncio
+import hashlib
+import re
+import zlib
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from drs_service.domain.conditions import if_none_match_holds
+
+COMPRESS_FROM = 4096  # bytes: below that it saves no packet
+INLINE_UP_TO = 64 * 1024  # bytes compressed on the event loop; more goes to a thread
+LEVEL = 5
+GZIP = 16 + zlib.MAX_WBITS  # zlib's way of saying gzip
+
+Header = tuple[bytes, bytes]
+
+
+class Json:
+    """An answer with a JSON body. It may be given as often as it is asked for.
+
+    cached: it is the same for everybody and answers a GET; then it has a strong ETag, and If-None-Match is honoured.
+    """
+
+    def __init__(
+        self, content: object, *, status: int = 200, cache_control: str, cached: bool = False, **headers: str
+    ) -> None:
+        self._status = status
+        self.body = msgspec.json.encode(content)
+        self._tag = hashlib.sha256(self.body).hexdigest()[:32] if cached else None
+        self._headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", cache_control.encode("ascii")),
+            *((name.replace("_", "-").encode("ascii"), value.encode("latin-1")) for name, value in headers.items()),
+        ]
+        if len(self.body) >= COMPRESS_FROM:
+            self._headers.append((b"vary", b"accept-encoding"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if_none_match, accept_encoding = conditions_of(scope)
+        body, coding = self.body, ""
+        if len(body) >= COMPRESS_FROM and accepts_gzip(accept_encoding):
+            body, coding = await compressed(body), "gzip"
+        headers = list(self._headers)
+        status = self._status
+        if self._tag is not None:
+            # RFC 9110 8.8.3.3: a coding makes another representation, with a tag of its own.
+            etag = f'"{self._tag}{coding and "-" + coding}"'
+            headers.append((b"etag", etag.encode("ascii")))
+            if not if_none_match_holds(if_none_match, etag):
+                status, body, coding = 304, b"", ""
+                del headers[0]  # RFC 9110 15.4.5: nothing is said of content that is not sent
+        if coding:
+            headers.append((b"content-encoding", b"gzip"))
+        if status != 304:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def conditions_of(scope: Scope) -> tuple[str | None, str]:
+    """If-None-Match and Accept-Encoding, without building an object for all headers: this is the hottest path."""
+    if_none_match = None
+    accept_encoding = ""
+    for name, value in scope["headers"]:
+        if name == b"if-none-match":
+            if_none_match = value.decode("latin-1")
+        elif name == b"accept-encoding":
+            accept_encoding = value.decode("latin-1")
+    return if_none_match, accept_encoding
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """RFC 9110 12.5.3: gzip, or whatever comes, with a weight above 0."""
+    weights = {}
+    for member in accept_encoding.lower().split(","):
+        coding, _, parameters = member.strip().partition(";")
+        weight = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", parameters)
+        weights[coding.strip()] = float(weight[1]) if weight else 1.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+async def compressed(body: bytes) -> bytes:
+    return gzip(body) if len(body) <= INLINE_UP_TO else await asyncio.to_thread(gzip, body)
+
+
+def gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(LEVEL, wbits=GZIP)
+    return compressor.compress(body) + compressor.flush()

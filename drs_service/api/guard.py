@@ -1,0 +1,57 @@
+"""A service that is open to whoever reaches it must not be reached through somebody's browser.
+
+Loopback keeps other machines out, not the pages of other sites: a page can send forms to 127.0.0.1, and by making its
+own name resolve to 127.0.0.1 (DNS rebinding) it can read answers too. So a request must name a host that is ours, and
+what changes anything must not come from a page of another origin.
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from drs_service.api.errors import refused
+from drs_service.errors import Forbidden, HostUnknown
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+class Guard:
+    """Lets requests through to app that are meant for us."""
+
+    def __init__(self, app: ASGIApp, *, hostname: str) -> None:
+        self._app = app
+        self._ours = {"localhost", hostname.lower()}
+        self._known: set[bytes] = set()  # Host fields that were found to be ours; few, for all but an attacker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == ScopeType.HTTP:
+            app = self._examine(scope) or app
+        await app(scope, receive, send)
+
+    def _examine(self, scope: HTTPScope) -> ASGIApp | None:
+        """The answer to a request that is not meant for us; None if it is."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not (hosts[0] in self._known or self._is_ours(hosts[0])):
+            return refused(HostUnknown())
+        if scope["method"] not in SAFE:
+            origins = [value for name, value in scope["headers"] if name == b"origin"]
+            if any(not self._names_us(urlsplit(origin.decode("latin-1")).netloc) for origin in origins):
+                return refused(Forbidden("A page of another origin may not change anything here."))
+        return None
+
+    def _is_ours(self, host: bytes) -> bool:
+        if not self._names_us(host.decode("latin-1")):
+            return False
+        if len(self._known) < 100:
+            self._known.add(host)
+        return True
+
+    def _names_us(self, authority: str) -> bool:
+        try:
+            hostname = urlsplit(f"//{authority}").hostname or ""
+            return hostname in self._ours or ipaddress.ip_address(hostname).is_loopback
+        except ValueError:
+            return False

@@ -1,0 +1,38 @@
+"""How much there is, kept up by triggers."""
+
+from dataclasses import dataclass
+
+from drs_service.db.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    objects: int
+    bytes: int
+    """Of blobs, each counted once."""
+
+
+SELECT = (
+    "SELECT coalesce(sum(objects), 0)::bigint AS objects, coalesce(sum(bytes), 0)::bigint AS bytes FROM total_changes"
+)
+
+
+async def select(connection: Connection) -> Totals:
+    row = await connection.fetchrow(SELECT)
+    assert row is not None, "an aggregate always has a row"
+    return Totals(row["objects"], row["bytes"])
+
+
+FOLD = """
+    WITH folded AS (
+        DELETE FROM total_changes
+        WHERE id IN (SELECT id FROM total_changes ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED)
+        RETURNING objects, bytes
+    )
+    INSERT INTO total_changes (objects, bytes) SELECT sum(objects), sum(bytes) FROM folded HAVING count(*) > 0
+"""
+
+
+async def fold(connection: Connection) -> None:
+    """Make one row of many. The totals stay as they are."""
+    await connection.execute(FOLD)

@@ -1,0 +1,11 @@
+"""The queue's log, which PgQueuer never shortens by itself: three rows a job."""
+
+from datetime import timedelta
+
+from drs_service.db.pool import Connection
+
+PURGE = "DELETE FROM pgqueuer_log WHERE created < now() - $1::interval"
+
+
+async def purge(connection: Connection, *, older_than: timedelta) -> None:
+    await connection.execute(PURGE, older_than)

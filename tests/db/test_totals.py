@@ -1,0 +1,49 @@
+"""How much there is, without counting it."""
+
+from drs_service.db import totals
+from drs_service.db.pool import Database
+from drs_service.db.totals import Totals
+from drs_service.usecases.tidying import Tidying
+
+INSERT = """
+    INSERT INTO blobs (digest, size) SELECT sha256(n::text::bytea), n FROM generate_series(1, 100) AS n;
+    INSERT INTO objects (id, digest, name, file_name, media_type)
+        SELECT 'object-' || size, digest, 'a', 'a', 'text/plain' FROM blobs;
+"""
+
+
+async def read(database: Database) -> Totals:
+    async with database.connection() as connection:
+        return await totals.select(connection)
+
+
+async def test_the_totals_follow_every_change(database: Database) -> None:
+    assert await read(database) == Totals(0, 0)
+    async with database.transaction() as connection:
+        await connection.execute(INSERT)
+    assert await read(database) == Totals(100, 5050)
+    async with database.transaction() as connection:
+        await connection.execute("DELETE FROM objects WHERE id IN ('object-1', 'object-100')")
+        await connection.execute("DELETE FROM blobs WHERE size IN (1, 100)")
+    assert await read(database) == Totals(98, 4949)
+
+
+async def test_tidying_makes_one_row_of_many_and_changes_no_total(database: Database) -> None:
+    for number in range(5):
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO blobs (digest, size) VALUES (sha256($1), 7)", b"%d" % number)
+    await Tidying(database).run()
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM total_changes") == 1
+    assert await read(database) == Totals(0, 35)
+
+
+async def test_the_log_of_the_queue_is_kept_for_a_week(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("""
+            INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, created)
+            VALUES (1, 'successful', 0, 'old', now() - interval '8 days'), (2, 'successful', 0, 'new', now())
+        """)
+    await Tidying(database).run()
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT array_agg(entrypoint) FROM pgqueuer_log") == ["new"]
