@@ -99,9 +99,9 @@ def migrate() -> None:
 @command("check")
 def check() -> None:
     """Say whether the settings are right and the database, the schema and the storage answer."""
-    from worker import app
+    from drs_service import parts
 
-    findings = asyncio.run(app.examine(read_settings()))
+    findings = asyncio.run(parts.examine(read_settings()))
     for finding in findings:
         click.echo(f"{finding.part:10} {finding.fault or 'ok'}")
     sys.exit(any(finding.fault for finding in findings))

@@ -241,7 +241,7 @@ class SchemaBehind(Misconfigured):
 
 
 class SchemaAhead(Misconfigured):
-    """The database schema is newer than this service. Install the newer drs-service, or roll the schema back."""
+    """The database schema is newer than this service. Run: pip install --upgrade drs-service"""
 
     code = "schema_ahead"
 

@@ -9,6 +9,7 @@ from drs_service.db import identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.errors import SettingsInvalid
 from drs_service.settings import Settings
+from drs_service.usecases.health import Finding, Health
 
 
 @asynccontextmanager
@@ -43,3 +44,9 @@ async def check_store(database: Database, store: BlobStore) -> None:
     async with database.connection() as connection:
         ours = await identity.identity(connection)
     await store.bind(ours)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """What is wrong with the parts, each looked at on its own. SettingsInvalid."""
+    async with open_parts(settings, name="drs-service check") as (database, store):
+        return await Health(database, store).examine()

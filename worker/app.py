@@ -9,7 +9,6 @@ from drs_service.jobs import running
 from drs_service.jobs.kinds import Job, SweepOrphans, Tidy, enqueue
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
-from drs_service.usecases.health import Finding, Health
 from worker.tasks import tasks
 
 SCHEDULES: dict[str, Job] = {"17 * * * *": SweepOrphans(), "*/5 * * * *": Tidy()}
@@ -32,9 +31,3 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         on_ready()
         todo = tasks(database, store, settings)
         await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
-
-
-async def examine(settings: Settings) -> list[Finding]:
-    """What `drs-service check` says."""
-    async with open_parts(settings, name="drs-service check") as (database, store):
-        return await Health(database, store).examine()

@@ -73,14 +73,14 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str, *, name: str, size: int, statement_cache: int) -> AsyncIterator[Database]:
-    """Connect to url under an application name, with at most size connections. DatabaseUnavailable, DatabaseRefused.
+    """Be ready to connect to url under an application name, with at most size connections.
 
     statement_cache is how many prepared statements a connection keeps: 0 behind pgbouncer in transaction mode.
     """
     with connecting():
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # connect when first asked: what is wrong then is said by whoever asks
             max_size=size,
             statement_cache_size=statement_cache,
             # Connections carry no state here: the reset query of every release would only cost a round trip.

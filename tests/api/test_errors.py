@@ -52,7 +52,7 @@ def test_no_error_that_we_know_is_called_our_mistake(error: type[DrsServiceError
 
 @pytest.mark.parametrize("error", LEAVES)
 def test_every_error_has_a_message(error: type[DrsServiceError]) -> None:
-    assert str(error()).endswith((".", "migrate"))
+    assert str(error()).endswith((".", "migrate", "--upgrade drs-service"))
 
 
 async def test_a_method_that_a_route_does_not_have_is_refused_with_those_it_has(

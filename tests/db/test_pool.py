@@ -75,6 +75,11 @@ async def test_a_connection_that_breaks_is_no_error_of_the_system(database: Data
             await broken.fetchval("SELECT 1")
 
 
+async def ask(url: str) -> None:
+    async with open_database(url, name="refused", size=2, statement_cache=0) as database, database.connection():
+        pass
+
+
 @pytest.mark.parametrize("how", ["an absent database", "an unknown user", "no URL", "no port"])
 async def test_a_database_that_refuses_is_not_waited_for(database_url: str, how: str) -> None:
     url = {
@@ -87,8 +92,7 @@ async def test_a_database_that_refuses_is_not_waited_for(database_url: str, how:
         with pytest.raises(DatabaseRefused) as refused:
             await wait_for(url, patience=60)
         with pytest.raises(DatabaseRefused):
-            async with open_database(url, name="refused", size=2, statement_cache=0):
-                pass
+            await ask(url)
         with pytest.raises(DatabaseRefused):
             await asyncio.to_thread(migrate, url)
     assert refused.value.facts["reason"]
