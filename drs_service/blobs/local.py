@@ -38,7 +38,10 @@ from drs_service.blobs.keys import new_probe_key
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 STAGING = "staging"
-READ_SIZE = 1024 * 1024
+# A few readers get large pieces, which are fastest; many share a budget, since a slow one holds its piece for long.
+READ_SIZE = 2 * 1024 * 1024
+LEAST_READ_SIZE = 256 * 1024
+READ_BUDGET = 128 * 1024 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
 PROBE_SIZE = 4096
 
@@ -54,6 +57,7 @@ class LocalDriver:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
         self.directories = Directories(root)
         self._owner = Owner(root / STAGING, self.directories)
+        self._readers = 0
         self._probing: asyncio.Task[None] | None = None
 
     async def stage(self) -> "LocalStaged":
@@ -63,9 +67,10 @@ class LocalDriver:
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         descriptor = await self._open(self.path(key), os.O_RDONLY)
+        self._readers += 1
         try:
             while start < end:
-                count = min(READ_SIZE, end - start)
+                count = min(end - start, max(LEAST_READ_SIZE, min(READ_SIZE, READ_BUDGET // self._readers)))
                 if in_page_cache(descriptor, start, count):
                     piece = os.pread(descriptor, count, start)
                 else:
@@ -76,6 +81,7 @@ class LocalDriver:
                 yield piece
                 start += len(piece)
         finally:
+            self._readers -= 1
             os.close(descriptor)
 
     async def size(self, key: str) -> int:
