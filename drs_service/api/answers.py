@@ -49,7 +49,8 @@ class Json:
             # RFC 9110 8.8.3.3: a coding makes another representation, with a tag of its own.
             etag = f'"{self._tag}{coding and "-" + coding}"'
             headers.append((b"etag", etag.encode("ascii")))
-            if not if_none_match_holds(if_none_match, etag):
+            # RFC 9110 13.1.2: only a GET or HEAD is answered so; the POST twins share this answer.
+            if scope.get("method") in {"GET", "HEAD"} and not if_none_match_holds(if_none_match, etag):
                 status, body, coding = 304, b"", ""
                 del headers[0]  # RFC 9110 15.4.5: nothing is said of content that is not sent
         if coding:

@@ -27,7 +27,7 @@ from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.objects import Objects
 
 Headers = dict[str, str]
-STALLED = 300.0  # seconds in which a client takes none of a piece before it is given up
+STALLED = 600.0  # seconds that a client may take for a piece; at two megabytes that is 3.5 kB/s
 LET_OTHERS = 8  # pieces sent without waiting before others have their turn
 
 
@@ -152,7 +152,8 @@ class Bytes:
                             await send({"type": "http.response.body", "body": cast(bytes, piece), "more_body": True})
             finally:
                 gone.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async with asyncio.timeout(STALLED):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def client_gone(receive: Receive) -> None:

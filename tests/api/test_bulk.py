@@ -122,6 +122,7 @@ async def test_an_object_that_is_known_is_not_sent_again(client: httpx.AsyncClie
     answer = await client.get(path, headers={"If-None-Match": etag})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
     assert (await client.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
+    assert (await client.post(path, json={}, headers={"If-None-Match": etag})).status_code == 200
     head = await client.head(path)
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", etag)
 
