@@ -1,0 +1,1 @@
+"""Files of many files, made piece by piece as the bytes pass by."""
