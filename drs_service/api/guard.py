@@ -38,7 +38,7 @@ class Guard:
             return refused(HostUnknown())
         if scope["method"] not in SAFE:
             origins = [value for name, value in scope["headers"] if name == b"origin"]
-            if any(not self._names_us(urlsplit(origin.decode("latin-1")).netloc) for origin in origins):
+            if not all(self._is_our_page(origin.decode("latin-1")) for origin in origins):
                 return refused(Forbidden("A page of another origin may not change anything here."))
         return None
 
@@ -48,6 +48,9 @@ class Guard:
         if len(self._known) < 100:
             self._known.add(host)
         return True
+
+    def _is_our_page(self, origin: str) -> bool:
+        return self._names_us(origin.partition("://")[2])
 
     def _names_us(self, authority: str) -> bool:
         try:

@@ -136,7 +136,7 @@ async def test_a_name_that_was_made_to_lead_here_is_not(client: httpx.AsyncClien
 
 async def test_a_page_of_another_origin_changes_nothing(client: httpx.AsyncClient) -> None:
     form = {"file": ("a.txt", b"a")}
-    for origin in ("https://evil.example", "null", "https://evil.example:8000"):
+    for origin in ("https://evil.example", "null", "https://evil.example:8000", "https://[", "*", ""):
         answer = await client.post("/upload", files=form, headers={"Origin": origin})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert (await client.post("/upload", files=form, headers={"Origin": "https://drs.example.org"})).status_code == 201
