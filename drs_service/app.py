@@ -61,6 +61,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
                 max_bulk=settings.max_bulk_request_length,
                 upload_idle=settings.upload_idle_seconds,
                 max_form_files=settings.max_form_files,
+                origins=settings.cors_origins,
             )
         finally:
             listening.cancel()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from drs_service.domain.origins import ANY_ORIGIN, is_origin
 from drs_service.errors import BindRefused, SettingsInvalid
 
 MIB = 1024**2
@@ -47,6 +48,7 @@ class Settings:
     host: str = setting("127.0.0.1", "address to listen on; loopback only, until identities are configured")
     port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65535)
     public_url: str | None = setting(None, "how clients reach the service; default http://HOST:PORT")
+    cors_origins: tuple[str, ...] = setting((), "origins whose pages may read and write; * lets every page read")
     processes: int = setting(1, "web processes", least=1, most=256)
 
     # Where it keeps things
@@ -102,6 +104,12 @@ class Settings:
         found = []
         if self.public_url is not None and not usable_url(self.public_url):
             found.append("PUBLIC_URL: must be http(s)://host.name[:port][/path], in ASCII and no more than that")
+        for origin in self.cors_origins:
+            if origin != ANY_ORIGIN and not is_origin(origin):
+                found.append(
+                    f"DRS_CORS_ORIGINS: {origin!r} is not as browsers say it: scheme://host[:port] in lower case, "
+                    "in ASCII, without a path, a final slash, or the scheme's own port"
+                )
         if self.storage_url is not None and not re.match(r"(file:///|memory:)", self.storage_url):
             found.append("DRS_STORAGE_URL: must be file:///absolute/path or memory:")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
@@ -113,11 +121,7 @@ class Settings:
     def to_env(self) -> dict[str, str]:
         """What from_env reads: how a process of ours hands its settings to another."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {
-            variable(name): value.reveal() if isinstance(value, Secret) else str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        return {variable(name): written(value) for name, value in values.items() if value is not None}
 
     def check_bind(self) -> None:
         """BindRefused unless the address is one that only this machine reaches."""
@@ -142,7 +146,16 @@ def parse(kind: object, text: str) -> object:
         return Path(text)
     if kind == Secret | None:
         return Secret(text)
+    if kind == tuple[str, ...]:
+        return tuple(re.findall(r"[^\s,]+", text))
     return text
+
+
+def written(value: object) -> str:
+    """What parse reads back."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def checked(limits: Mapping[str, Any], value: object) -> object:

@@ -1,7 +1,7 @@
 """The whole HTTP face, from the use cases that it is a face of."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 
 from drs_service.api import files, health
 from drs_service.api.answers import Json
+from drs_service.api.cors import Cors
 from drs_service.api.drs import bulk, service_info
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.errors import EXCEPTION_HANDLERS
@@ -44,6 +45,7 @@ def build(
     max_bulk: int,
     upload_idle: float,
     max_form_files: int,
+    origins: Collection[str],
 ) -> ASGIApp:
     drs: Sequence[HTTPRouteHandler] = [
         *service_info.routes(usecases.statistics, identity, max_bulk=max_bulk),
@@ -68,4 +70,5 @@ def build(
         logging_config=None,
         debug=False,
     )
-    return Guard(cast(ASGIApp, app), hostname=urls.hostname)
+    guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins)
+    return Cors(guarded, origins) if origins else guarded

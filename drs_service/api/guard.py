@@ -2,16 +2,18 @@
 
 Loopback keeps other machines out, not the pages of other sites: a page can send forms to 127.0.0.1, and by making its
 own name resolve to 127.0.0.1 (DNS rebinding) it can read answers too. So a request must name a host that is ours, and
-what changes anything must not come from a page of another origin.
+what changes anything must not come from a page of another origin, unless the operator has listed that origin.
 """
 
 import ipaddress
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from drs_service.api.errors import refused
+from drs_service.domain.origins import ANY_ORIGIN
 from drs_service.errors import Forbidden, HostUnknown
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -20,8 +22,10 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 class Guard:
     """Lets requests through to app that are meant for us."""
 
-    def __init__(self, app: ASGIApp, *, hostname: str) -> None:
+    def __init__(self, app: ASGIApp, *, hostname: str, origins: Collection[str]) -> None:
         self._app = app
+        # `*` is left out: it lets every page read, and no page write.
+        self._trusted = {origin.encode("ascii") for origin in origins if origin != ANY_ORIGIN}
         self._ours = {"localhost", hostname.lower()}
         self._known: set[bytes] = set()  # Host fields that were found to be ours; few, for all but an attacker
 
@@ -38,8 +42,10 @@ class Guard:
             return refused(HostUnknown())
         if scope["method"] not in SAFE:
             origins = [value for name, value in scope["headers"] if name == b"origin"]
-            if not all(self._is_our_page(origin.decode("latin-1")) for origin in origins):
-                return refused(Forbidden("A page of another origin may not change anything here."))
+            if not all(origin in self._trusted or self._is_our_page(origin) for origin in origins):
+                return refused(
+                    Forbidden("A page of another origin may only GET here, unless DRS_CORS_ORIGINS lists it.")
+                )
         return None
 
     def _is_ours(self, host: bytes) -> bool:
@@ -49,8 +55,8 @@ class Guard:
             self._known.add(host)
         return True
 
-    def _is_our_page(self, origin: str) -> bool:
-        return self._names_us(origin.partition("://")[2])
+    def _is_our_page(self, origin: bytes) -> bool:
+        return self._names_us(origin.decode("latin-1").partition("://")[2])
 
     def _names_us(self, authority: str) -> bool:
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from drs_service.api.errors import FRAMEWORK_CODES, status_of
 from drs_service.errors import DrsServiceError
-from drs_service.settings import Settings, variable
+from drs_service.settings import Settings, variable, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ def test_every_setting_is_in_the_example_with_its_default_and_nothing_else_is() 
         assert about == f"# {one.metadata['about']}"
         assert line.startswith("# ") == (one.default is None)
         if one.default is not None:
-            assert line.partition("=")[2].strip('"') == str(one.default)
+            assert line.partition("=")[2].strip('"') == written(one.default)
     assert said == {}
 
 

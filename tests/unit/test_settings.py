@@ -52,6 +52,54 @@ def test_a_setting_that_cannot_work_is_refused(env: dict[str, str]) -> None:
         Settings.from_env(env)
 
 
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("https://a.example", ("https://a.example",)),
+        (" https://a.example,http://localhost:3000 ,\t* ", ("https://a.example", "http://localhost:3000", "*")),
+        ("http://[::1]:8080 http://127.0.0.1:1", ("http://[::1]:8080", "http://127.0.0.1:1")),
+        ("chrome-extension://abcdefgh https://xn--bcher-kva.example", None),
+        ("http://a.example:443 https://a.example:80", None),
+        (" , ", ()),
+    ],
+)
+def test_origins_are_separated_by_commas_or_spaces(text: str, origins: tuple[str, ...] | None) -> None:
+    settings = Settings.from_env({"DRS_CORS_ORIGINS": text})
+    assert settings.cors_origins == (tuple(text.split()) if origins is None else origins)
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "a.example",
+        "null",
+        "*.example.org",
+        "https://*.example.org",
+        "https://",
+        "https://a.example/",
+        "https://a.example/path",
+        "https://a.example?x",
+        "https://user@a.example",
+        "https://A.example",
+        "HTTPS://a.example",
+        "https://a.example:443",
+        "http://a.example:80",
+        "http://a.example:65536",
+        "http://a.example:080",
+        "http://a.example:",
+        "https://bücher.example",
+        "http://[0:0::1]",
+        "http://[:::]",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(SettingsInvalid, match="DRS_CORS_ORIGINS") as caught:
+        Settings.from_env({"DRS_CORS_ORIGINS": f"https://a.example {origin}"})
+    assert repr(origin) in str(caught.value)
+    assert str(caught.value).count("DRS_CORS_ORIGINS") == 1
+
+
 def test_another_process_reads_back_what_was_handed_over() -> None:
     settings = Settings(database_url=Secret("postgresql://u:p@h/d"), data_dir=Path("/srv/x"), port=0, processes=3)
     assert Settings.from_env(settings.to_env()) == settings
