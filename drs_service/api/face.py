@@ -7,13 +7,13 @@ from typing import cast
 
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
 from drs_service.api import files, health
 from drs_service.api.answers import Json
 from drs_service.api.cors import Cors
+from drs_service.api.document import Documented, leave_out_examples
 from drs_service.api.drs import bulk, service_info
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.errors import EXCEPTION_HANDLERS
@@ -60,7 +60,7 @@ def build(
             *health.routes(usecases.health),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
-        openapi_config=OpenAPIConfig(
+        openapi_config=Documented(
             title="DRS service",
             version=importlib.metadata.version("drs-service"),
             description="A content-addressed file service with a GA4GH DRS API.",
@@ -70,5 +70,6 @@ def build(
         logging_config=None,
         debug=False,
     )
+    leave_out_examples(app)
     guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins)
     return Cors(guarded, origins) if origins else guarded

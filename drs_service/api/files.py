@@ -15,7 +15,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from drs_service.api.answers import Json
 from drs_service.api.bodies import AnyRequest, list_header
+from drs_service.api.document import IF_NONE_MATCH, UNCHANGED, header, operation
 from drs_service.api.drs.objects import REFUSALS
+from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.blobs.driver import Buffer
 from drs_service.domain.conditions import Verdict, evaluate, if_range_holds
@@ -27,6 +29,23 @@ from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.objects import Objects
 
 Headers = dict[str, str]
+CONDITIONS = operation(
+    headers=[
+        header("Range", "The bytes that are wanted, such as bytes=0-99 or bytes=0-0,-1."),
+        header("If-Range", "An ETag: Range counts only while it holds."),
+        header("If-Match", "What the client has; a 412 says that it is another."),
+        IF_NONE_MATCH,
+    ]
+)
+ANSWERS = {
+    200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"),
+    206: ResponseSpec(bytes, description="The ranges of them that were asked for.", media_type="*/*"),
+    412: ResponseSpec(Error, description="The bytes are not those of If-Match."),
+    416: ResponseSpec(Error, description="None of the ranges lies within the bytes, or they are too many."),
+    502: ResponseSpec(Error, description="The stored bytes are not those of their digest."),
+    **UNCHANGED,
+    **REFUSALS,
+}
 STALLED = 600.0  # seconds that a client may take for a piece; at two megabytes that is 3.5 kB/s
 LET_OTHERS = 8  # pieces sent without waiting before others have their turn
 
@@ -38,7 +57,8 @@ def routes(objects: Objects[Json], downloads: Downloads) -> list[HTTPRouteHandle
         summary="Fetch the bytes of an object",
         description="Ranges (one or several), If-Range, If-Match and If-None-Match are honoured; the ETag is strong.",
         media_type="application/octet-stream",
-        responses={200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"), **REFUSALS},
+        responses=ANSWERS,
+        operation_class=CONDITIONS,
     )
     async def get_data(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
         drs_object = (await objects.get(principal_of(request), object_id)).object

@@ -1,5 +1,7 @@
 """`/livez`: the process answers. `/readyz`: so does everything that it needs."""
 
+from typing import Literal
+
 import msgspec
 from litestar import route
 from litestar.enums import HttpMethod
@@ -12,7 +14,7 @@ from drs_service.usecases.health import Health
 
 
 class Alive(msgspec.Struct):
-    status: str = "alive"
+    status: Literal["alive"]
 
 
 class Readiness(msgspec.Struct):
@@ -30,7 +32,7 @@ def routes(health: Health) -> list[HTTPRouteHandler]:
         responses={200: ResponseSpec(Alive, description="It does.")},
     )
     async def livez() -> ASGIApp:
-        return Json(Alive(), cache_control="no-store")
+        return Json(Alive("alive"), cache_control="no-store")
 
     @route(
         "/readyz",

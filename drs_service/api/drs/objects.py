@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from drs_service.api.answers import Json
 from drs_service.api.bodies import AnyRequest
+from drs_service.api.document import CONDITIONAL, UNCHANGED
 from drs_service.api.drs import shapes
 from drs_service.api.drs.requests import AccessRequest, ObjectRequest
 from drs_service.api.errors import Error
@@ -38,7 +39,13 @@ def face(drs_object: DrsObject, urls: PublicUrls) -> Json:
 
 
 def routes(objects: Objects[Json], urls: PublicUrls) -> list[HTTPRouteHandler]:
-    @route(PATH, http_method=[HttpMethod.GET, HttpMethod.HEAD], summary="Describe an object", responses=OBJECT)
+    @route(
+        PATH,
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Describe an object",
+        responses={**OBJECT, **UNCHANGED},
+        operation_class=CONDITIONAL,
+    )
     async def get_object(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
         return (await objects.get(principal_of(request), object_id)).face
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 from litestar import route
@@ -11,6 +12,7 @@ from litestar.openapi import ResponseSpec
 from litestar.types import ASGIApp
 
 from drs_service.api.answers import Json
+from drs_service.api.document import CONDITIONAL, UNCHANGED
 from drs_service.api.drs.shapes import VERSION
 from drs_service.usecases.statistics import Statistics
 
@@ -21,9 +23,9 @@ class Organization(msgspec.Struct, kw_only=True):
 
 
 class ServiceType(msgspec.Struct, kw_only=True):
-    group: str = "org.ga4gh"
-    artifact: str = "drs"
-    version: str = VERSION
+    group: Literal["org.ga4gh"]
+    artifact: Literal["drs"]
+    version: str
 
 
 class DrsInfo(msgspec.Struct, kw_only=True, rename="camel"):
@@ -63,14 +65,15 @@ def routes(statistics: Statistics, identity: Identity, *, max_bulk: int) -> list
         "/service-info",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         summary="Describe this service",
-        responses={200: ResponseSpec(ServiceInfo, description="This service.")},
+        responses={200: ResponseSpec(ServiceInfo, description="This service."), **UNCHANGED},
+        operation_class=CONDITIONAL,
     )
     async def service_info() -> ASGIApp:
         totals = await statistics.totals()
         info = ServiceInfo(
             id=identity.id,
             name=identity.name,
-            type=ServiceType(),
+            type=ServiceType(group="org.ga4gh", artifact="drs", version=VERSION),
             organization=organization,
             version=version,
             max_bulk_request_length=max_bulk,

@@ -1,14 +1,18 @@
 """What DRS 1.5.0 puts on the wire. A member that has no value is left out: null is not in the specification."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from drs_service.api.public import PublicUrls
 from drs_service.domain.objects import DrsObject as StoredObject
 
 VERSION = "1.5.0"
+T = TypeVar("T")
+AtLeastOne = Annotated[list[T], msgspec.Meta(min_length=1)]
+
 ACCESS_ID = "https"  # of the one access method there is: the bytes, through this service
 
 
@@ -28,7 +32,7 @@ class AccessURL(msgspec.Struct, kw_only=True):
 class AccessMethod(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One way to the bytes."""
 
-    type: str
+    type: Literal["s3", "gs", "ftp", "gsiftp", "globus", "htsget", "https", "file"]
     access_url: AccessURL
     access_id: str
 
@@ -40,14 +44,14 @@ class DrsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
     self_uri: str
     size: int
     created_time: datetime
-    checksums: list[Checksum]
+    checksums: AtLeastOne[Checksum]
     name: str
     updated_time: datetime
     mime_type: str
-    access_methods: list[AccessMethod]
-    version: str | None = None
-    description: str | None = None
-    aliases: list[str] | None = None
+    access_methods: AtLeastOne[AccessMethod]
+    version: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    aliases: list[str] | UnsetType = UNSET
 
 
 class Authorizations(msgspec.Struct, kw_only=True):
@@ -85,7 +89,7 @@ class BulkObjects(msgspec.Struct, kw_only=True):
 
     summary: Summary
     unresolved_drs_objects: list[Unresolved]
-    resolved_drs_object: list[msgspec.Raw]
+    resolved_drs_object: list[DrsObject]
 
 
 class BulkAuthorizations(msgspec.Struct, kw_only=True):
@@ -115,9 +119,9 @@ def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
         updated_time=stored.updated_time,
         name=stored.name,
         mime_type=stored.media_type,
-        version=stored.version,
-        description=stored.description,
-        aliases=list(stored.aliases) or None,
+        version=stored.version or UNSET,
+        description=stored.description or UNSET,
+        aliases=list(stored.aliases) or UNSET,
         checksums=[
             Checksum(checksum=stored.blob.digest.hex, type="sha-256"),
             *(Checksum(checksum=one.value, type=one.algorithm) for one in stored.checksums),

@@ -7,10 +7,12 @@ import msgspec
 from litestar import post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import PathParameter
 from litestar.response.base import ASGIResponse
 
 from drs_service.api.bodies import AnyRequest, body_of, check_whole, content_length, list_header
+from drs_service.api.document import header, operation
 from drs_service.api.drs import shapes
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
@@ -23,9 +25,24 @@ from drs_service.errors import FormInvalid, NameInvalid
 from drs_service.usecases.uploads import Incoming, Uploads
 
 PREFIX = "/upload/"
+FILE = operation(
+    headers=[header("Repr-Digest", "sha-256=:…: (RFC 9530) of the file; it is verified.")],
+    media_type="application/octet-stream",
+    body=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
+)
+FORM = operation(
+    media_type="multipart/form-data",
+    body=Schema(
+        type=OpenAPIType.OBJECT,
+        properties={"file": Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)},
+        required=["file"],
+    ),
+)
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands; nothing was stored."),
+    408: ResponseSpec(Error, description="No bytes arrived for too long; nothing was stored."),
     413: ResponseSpec(Error, description="A file is larger than this service accepts; nothing was stored."),
+    415: ResponseSpec(Error, description="The body has a coding, which cannot be undone here; nothing was stored."),
     507: ResponseSpec(Error, description="The storage is full; nothing was stored."),
 }
 
@@ -38,6 +55,7 @@ def routes(uploads: Uploads, urls: PublicUrls, *, idle: float, max_files: int) -
         summary="Upload a file",
         description="The body is the file. A `Repr-Digest: sha-256=:…:` (RFC 9530) is verified.",
         responses={201: ResponseSpec(shapes.DrsObject, description="The object that was made."), **REFUSALS},
+        operation_class=FILE,
     )
     async def put_file(
         request: AnyRequest, name: Annotated[str, PathParameter(description="the file's name")]
@@ -63,6 +81,7 @@ def routes(uploads: Uploads, urls: PublicUrls, *, idle: float, max_files: int) -
         summary="Upload the files of a form",
         description="multipart/form-data with any number of files: all of them are stored, or none.",
         responses={201: ResponseSpec(shapes.DrsObjects, description="The objects that were made."), **REFUSALS},
+        operation_class=FORM,
     )
     async def post_form(request: AnyRequest) -> ASGIResponse:
         check_whole(request)
