@@ -1,10 +1,12 @@
-"""The real web application on a real uvicorn and a free port, in the test's own event loop."""
+"""The real web application on a real uvicorn and a free port, in the test's own event loop or in one beside it."""
 
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from drs_service.app import Server, configured, open_app
@@ -45,3 +47,34 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             finally:
                 server.should_exit = True
                 await serving
+
+
+@contextmanager
+def running_beside(settings: Settings) -> Iterator[Service]:
+    """A node in a thread of its own, for tests that have no event loop."""
+    started: Future[tuple[Service, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        async with running(settings) as service:
+            started.set_result((service, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        service, loop, stop = started.result()
+        try:
+            yield service
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+    finally:
+        thread.join()

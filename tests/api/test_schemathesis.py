@@ -1,0 +1,119 @@
+"""Every operation of our own document, driven with data that fits it and with data that does not.
+
+Whatever comes, the answer is one that the document tells of: its status, its media type, its shape; and never a 5xx.
+A new route is driven as soon as it is in the document; what it needs to know of what is there, `known_in` gives it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from hypothesis.errors import Unsatisfiable
+from hypothesis.strategies import SearchStrategy
+from schemathesis import Case, GenerationMode, checks
+from schemathesis.core.result import Ok
+from schemathesis.schemas import APIOperation, BaseSchema
+
+from drs_service.settings import Secret, Settings
+from tests.support.postgres import Postgres
+from tests.support.server import Service, running_beside
+
+EXAMPLES = 25  # for each operation, of data that fits and of data that does not
+# The same in each run, so that what CI sees is seen anywhere.
+SAME = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=EXAMPLES,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+CHECKS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+KNOWN = [b"%d" % number for number in range(60)]  # what is there; more than the examples can delete
+
+
+@pytest.fixture(scope="module")
+def beside(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of its own: what is made and unmade here nobody else minds."""
+    with postgres.database() as url:
+        places = Settings(
+            database_url=Secret(url),
+            storage_url=(tmp_path_factory.mktemp("schemathesis") / "store").as_uri(),
+            public_url="https://drs.example.org",
+            upload_idle_seconds=5,
+            shutdown_grace_seconds=5,
+        )
+        with running_beside(places) as service:
+            yield service
+
+
+@pytest.fixture(scope="module")
+def ours(beside: Service) -> BaseSchema:
+    with httpx.Client(base_url=beside.url) as client:
+        ids = [client.put(f"/upload/{number}.txt", content=known).json()["id"] for number, known in enumerate(KNOWN)]
+        document = client.get("/schema/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(document, config=schemathesis.Config(seed=1))
+    schema.config.update(base_url=beside.url)
+
+    def half_known(_: object, strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
+        given = strategies.sampled_from(list(zip(ids, KNOWN, strict=True)))
+        return strategy | strategies.builds(lambda data, known: known_in(data, *known), strategy, given)
+
+    for what in ("path_parameters", "query", "body"):
+        schema.hooks.register_hook_with_name(half_known, f"before_generate_{what}")
+    return schema
+
+
+def known_in(data: Any, object_id: str, content: bytes, name: str = "") -> Any:
+    """The data with what is there wherever it names an object, an access method or a checksum."""
+    match data:
+        case dict():
+            return {key: known_in(value, object_id, content, key) for key, value in data.items()}
+        case list():
+            return [known_in(value, object_id, content, name) for value in data]
+    if name.rstrip("s").endswith("object_id"):
+        return object_id
+    if name.rstrip("s").endswith("access_id"):
+        return "https"
+    return hashlib.sha256(content).hexdigest() if name == "checksum" else data
+
+
+@pytest.mark.timeout(180)
+def test_every_answer_is_one_that_the_document_tells_of(ours: BaseSchema, subtests: pytest.Subtests) -> None:
+    for found in ours.get_all_operations():
+        assert isinstance(found, Ok), found
+        operation = found.ok()
+        with subtests.test(operation.label):
+            fitting = driven(operation, GenerationMode.POSITIVE)
+            other = driven(operation, GenerationMode.NEGATIVE)
+            assert min(fitting) < 300, f"Nothing has got as far as an answer: {fitting}"
+            assert not other or max(other) >= 400, f"Nothing was refused: {other}"
+
+
+def driven(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode) -> Counter[int]:
+    """How often the operation has given each status."""
+    statuses: Counter[int] = Counter()
+
+    @SAME
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def drive(case: Case[Any]) -> None:
+        answer = case.call()
+        statuses[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    try:
+        drive()
+    except Unsatisfiable:
+        # To an operation that takes text alone, or nothing, all data fits.
+        assert mode is GenerationMode.NEGATIVE and not statuses
+    return statuses
