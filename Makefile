@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SUITE  := .venv-compliance
 
 .PHONY: help serve test check format bench lock build clean
 .DEFAULT_GOAL := help
@@ -13,7 +14,7 @@ help:  ## List these targets
 serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 	$(BIN)/drs-service serve --data-dir data
 
-test: $(STAMP)  ## Run every test, against a real PostgreSQL and a real server
+test: $(STAMP) $(SUITE)/.installed  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
 
 check: $(STAMP)  ## Formatting, lint, types, layers
@@ -37,13 +38,23 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	$(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 --group dev pyproject.toml --output-file constraints.txt
+	# What GA4GH's suite says it needs, and two packages of which only certain versions do.
+	printf '%s\n' drs-compliance-suite==1.0.3 jsonschema==4.12.1 werkzeug==2.2.2 | \
+	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --python-version 3.11 - --output-file constraints-compliance.txt
 	rm -r $(VENV)-lock
 
 clean:  ## Remove what the other targets made (not your data)
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SUITE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# GA4GH's compliance suite wants packages so old that ours cannot be beside them.
+$(SUITE)/.installed: constraints-compliance.txt
+	$(PYTHON) -m venv $(SUITE)
+	$(SUITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@

@@ -105,3 +105,10 @@ def test_every_dependency_is_pinned_with_a_hash() -> None:
         re.findall(r"^([a-z0-9-]+)==\S+(?: ;.*)? \\\n    --hash=sha256:", (ROOT / "constraints.txt").read_text(), re.M)
     )
     assert {re.split(r"[^A-Za-z0-9-]", name)[0].lower() for name in wanted} <= pinned
+
+
+def test_no_pin_is_without_a_hash_or_names_a_registry() -> None:
+    for page in ("constraints.txt", "constraints-compliance.txt"):
+        text = (ROOT / page).read_text()
+        assert "://" not in text
+        assert all("\n    --hash=sha256:" in pin for pin in re.split(r"\n(?=\S)", text)), page
