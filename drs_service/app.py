@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
 import uvicorn
@@ -21,9 +22,14 @@ from drs_service.api.server import Protocol
 from drs_service.db import changes
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
+from drs_service.usecases.announcing import Announcing
+from drs_service.usecases.bundles import Bundles
+from drs_service.usecases.changing import Changing
 from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.registering import Registering
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Uploads
@@ -40,10 +46,16 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
         objects: Objects[Json] = Objects(
             database, face=partial(drs_objects.face, urls=urls), keep=settings.object_cache_size
         )
+        sweep = Sweep(database, store)
         usecases = face.UseCases(
             objects=objects,
             downloads=Downloads(store),
-            uploads=Uploads(database, store, Sweep(database, store)),
+            uploads=Uploads(database, store, sweep),
+            bundles=Bundles(database),
+            finding=Finding(database),
+            registering=Registering(database, max_entries=settings.max_bundle_entries, verify_external=False),
+            changing=Changing(database, sweep),
+            announcing=Announcing(database, store, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
             statistics=Statistics(database),
             health=Health(database, store),
         )

@@ -4,7 +4,10 @@ DrsServiceError
 ├── NotFound
 │   ├── BlobNotFound
 │   ├── ObjectNotFound
+│   ├── ObjectDeleted
+│   ├── BytesElsewhere
 │   ├── AccessMethodNotFound
+│   ├── UploadNotFound
 │   └── IdentifierUnknown
 ├── Rejected                     the request is wrong as it stands
 │   ├── NameInvalid
@@ -20,7 +23,21 @@ DrsServiceError
 │   ├── UploadStalled
 │   ├── RangeNotSatisfiable
 │   ├── PreconditionFailed
-│   └── DrsUriMalformed
+│   ├── DrsUriMalformed
+│   ├── ChecksumInvalid
+│   ├── ChecksumMismatch
+│   ├── ChecksumConflict
+│   ├── SizeMismatch
+│   ├── AccessMethodInvalid
+│   ├── BundleInvalid
+│   ├── CandidateInvalid
+│   ├── TextInvalid
+│   ├── PageInvalid
+│   ├── UploadConflict
+│   ├── IdempotencyKeyInvalid
+│   ├── IdempotencyKeyReused
+│   ├── ArchiveImpossible
+│   └── NotAcceptable
 ├── Forbidden
 ├── Misconfigured                the operator must act
 │   ├── SettingsInvalid
@@ -36,6 +53,7 @@ DrsServiceError
 │   └── StoreMismatch
 ├── BlobCorrupt                  the bytes in storage are not those of the digest
 └── Unavailable                  try again later
+    ├── ObjectPending
     ├── StorageUnavailable
     ├── StorageFull
     ├── DatabaseUnavailable
@@ -78,10 +96,28 @@ class ObjectNotFound(NotFound):
     code = "object_not_found"
 
 
+class ObjectDeleted(NotFound):
+    """The object was deleted."""
+
+    code = "object_deleted"
+
+
+class BytesElsewhere(NotFound):
+    """The bytes of this object are not kept here: its access methods say where they are."""
+
+    code = "bytes_elsewhere"
+
+
 class AccessMethodNotFound(NotFound):
     """The object has no access method with this access_id."""
 
     code = "access_method_not_found"
+
+
+class UploadNotFound(NotFound):
+    """There is no upload with this id, or none any more."""
+
+    code = "upload_not_found"
 
 
 class IdentifierUnknown(NotFound):
@@ -180,6 +216,90 @@ class DrsUriMalformed(Rejected):
     code = "drs_uri_malformed"
 
 
+class ChecksumInvalid(Rejected):
+    """This is not a checksum."""
+
+    code = "checksum_invalid"
+
+
+class ChecksumMismatch(Rejected):
+    """The checksum stated is not that of the bytes, or not that of the members. Nothing was stored."""
+
+    code = "checksum_mismatch"
+
+
+class ChecksumConflict(Rejected):
+    """The object has another checksum of this type, and a checksum never changes."""
+
+    code = "checksum_conflict"
+
+
+class SizeMismatch(Rejected):
+    """The size stated is not that of the bytes, or not that of the members. Nothing was stored."""
+
+    code = "size_mismatch"
+
+
+class AccessMethodInvalid(Rejected):
+    """The access method cannot be used."""
+
+    code = "access_method_invalid"
+
+
+class BundleInvalid(Rejected):
+    """The contents are not those of a bundle."""
+
+    code = "bundle_invalid"
+
+
+class CandidateInvalid(Rejected):
+    """The candidate does not say where its bytes are."""
+
+    code = "candidate_invalid"
+
+
+class TextInvalid(Rejected):
+    """A text is empty, too long, or not printable."""
+
+    code = "text_invalid"
+
+
+class PageInvalid(Rejected):
+    """The page_size or the page_token is not one of this service."""
+
+    code = "page_invalid"
+
+
+class UploadConflict(Rejected):
+    """The bytes of this upload have come already."""
+
+    code = "upload_conflict"
+
+
+class IdempotencyKeyInvalid(Rejected):
+    """The Idempotency-Key is not a text of 1 to 255 visible characters."""
+
+    code = "idempotency_key_invalid"
+
+
+class IdempotencyKeyReused(Rejected):
+    """The Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+
+
+class ArchiveImpossible(Rejected):
+    """The bundle cannot be sent as an archive: not all of its members are here."""
+
+    code = "archive_impossible"
+
+
+class NotAcceptable(Rejected):
+    """A bundle is sent as a zip or as a tar archive, and the request asks for neither."""
+
+    code = "not_acceptable"
+
+
 class Forbidden(DrsServiceError):
     """You may not do this."""
 
@@ -269,6 +389,12 @@ class Unavailable(DrsServiceError):
 
     code = "unavailable"
     retryable = True
+
+
+class ObjectPending(Unavailable):
+    """The bytes of this object are still being verified. Try again later."""
+
+    code = "object_pending"
 
 
 class StorageUnavailable(Unavailable):

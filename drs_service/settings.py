@@ -60,8 +60,10 @@ class Settings:
     # Limits
     max_upload_bytes: int = setting(5 * TIB, "largest file accepted", least=1)
     max_form_files: int = setting(1000, "most files, and most fields, in one form", least=1)
+    max_bundle_entries: int = setting(100_000, "most entries of a bundle, all the way down", least=1, most=1_000_000)
     max_bulk_request_length: int = setting(1000, "most objects in one bulk request", least=1, most=100_000)
     upload_idle_seconds: int = setting(60, "how long an upload may send nothing before it is given up", least=1)
+    upload_lifetime_seconds: int = setting(86_400, "how long announced bytes may take to be registered", least=60)
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
 

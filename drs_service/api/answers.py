@@ -4,10 +4,13 @@ import asyncio
 import hashlib
 import re
 import zlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 import msgspec
 from litestar.types import Receive, Scope, Send
 
+from drs_service.api.streaming import send_all, send_end
 from drs_service.domain.conditions import if_none_match_holds
 
 COMPRESS_FROM = 4096  # bytes: below that it saves no packet
@@ -25,7 +28,13 @@ class Json:
     """
 
     def __init__(
-        self, content: object, *, status: int = 200, cache_control: str, cached: bool = False, **headers: str
+        self,
+        content: object,
+        *,
+        status: int = 200,
+        cache_control: str,
+        cached: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._status = status
         self.body = msgspec.json.encode(content)
@@ -33,7 +42,7 @@ class Json:
         self._headers: list[Header] = [
             (b"content-type", b"application/json"),
             (b"cache-control", cache_control.encode("ascii")),
-            *((name.replace("_", "-").encode("ascii"), value.encode("latin-1")) for name, value in headers.items()),
+            *((name.encode("ascii"), value.encode("latin-1")) for name, value in (headers or {}).items()),
         ]
         if len(self.body) >= COMPRESS_FROM:
             self._headers.append((b"vary", b"accept-encoding"))
@@ -59,6 +68,83 @@ class Json:
             headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class StreamedJson:
+    """An answer with a JSON body that is not held whole: pieces make it, from the first to the last, once.
+
+    tag: what its ETag is made of, if there is to be one; its pieces follow from it.
+    """
+
+    def __init__(
+        self,
+        pieces: AsyncGenerator[bytes, None],
+        *,
+        status: int = 200,
+        cache_control: str,
+        tag: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._pieces = pieces
+        self._status = status
+        self._tag = hashlib.sha256(tag).hexdigest()[:32] if tag is not None else None
+        self._headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", cache_control.encode("ascii")),
+            (b"vary", b"accept-encoding"),
+            *((name.encode("ascii"), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._pieces) as pieces:
+            if_none_match, accept_encoding = conditions_of(scope)
+            coding = "gzip" if accepts_gzip(accept_encoding) else ""
+            method = scope.get("method")
+            status, headers = self._status, list(self._headers)
+            if self._tag is not None:
+                etag = f'"{self._tag}{coding and "-" + coding}"'
+                headers.append((b"etag", etag.encode("ascii")))
+                if method in {"GET", "HEAD"} and not if_none_match_holds(if_none_match, etag):
+                    status, coding = 304, ""
+                    del headers[0]
+            if coding:
+                headers.append((b"content-encoding", b"gzip"))
+            if status == 304 or method == "HEAD":
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send_end(send)
+            else:
+                # What cannot be begun is still an error answer.
+                first = await anext(pieces, b"")
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                whole = gathered(first, pieces)
+                await send_all(gzipped(whole) if coding else whole, receive, send)
+
+
+async def gathered(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The pieces in larger ones; the first at once."""
+    yield first
+    buffer = bytearray()
+    async for piece in rest:
+        buffer += piece
+        if len(buffer) >= INLINE_UP_TO:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)
+
+
+async def gzipped(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The pieces compressed, the first of them without waiting for more."""
+    compressor = zlib.compressobj(LEVEL, wbits=GZIP)
+    flushed = False
+    async for piece in pieces:
+        out = await asyncio.to_thread(compressor.compress, piece) if flushed else compressor.compress(piece)
+        if not flushed:
+            out += compressor.flush(zlib.Z_SYNC_FLUSH)
+            flushed = True
+        if out:
+            yield out
+    yield compressor.flush()
 
 
 def conditions_of(scope: Scope) -> tuple[str | None, str]:

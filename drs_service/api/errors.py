@@ -10,34 +10,43 @@ from litestar.types import ASGIApp, ExceptionHandlersMap
 from drs_service import errors
 from drs_service.api.bodies import AnyRequest
 from drs_service.domain.ranges import unsatisfied_content_range
-from drs_service.errors import DrsServiceError, RangeNotSatisfiable, UploadStalled
+from drs_service.errors import DrsServiceError, ObjectPending, RangeNotSatisfiable, UploadStalled
 
 log = structlog.get_logger()
 
 # The nearest ancestor of an error wins.
 STATUS: dict[type[DrsServiceError], int] = {
-    errors.DrsServiceError:     500,
-    errors.NotFound:            404,
-    errors.Rejected:            400,
-    errors.UploadStalled:       408,
-    errors.PreconditionFailed:  412,
-    errors.TooMany:             413,
-    errors.UploadTooLarge:      413,
-    errors.EncodingUnsupported: 415,
-    errors.RangeNotSatisfiable: 416,
-    errors.HostUnknown:         421,
-    errors.Forbidden:           403,
-    errors.BlobCorrupt:         502,
-    errors.Misconfigured:       503,
-    errors.Unavailable:         503,
-    errors.StorageFull:         507,
+    errors.DrsServiceError:      500,
+    errors.NotFound:             404,
+    errors.Rejected:             400,
+    errors.UploadStalled:        408,
+    errors.NotAcceptable:        406,
+    errors.ChecksumConflict:     409,
+    errors.UploadConflict:       409,
+    errors.ArchiveImpossible:    409,
+    errors.ObjectDeleted:        410,
+    errors.PreconditionFailed:   412,
+    errors.TooMany:              413,
+    errors.UploadTooLarge:       413,
+    errors.EncodingUnsupported:  415,
+    errors.RangeNotSatisfiable:  416,
+    errors.HostUnknown:          421,
+    # draft-ietf-httpapi-idempotency-key-header-07 2.7: the key with another request.
+    errors.IdempotencyKeyReused: 422,
+    errors.Forbidden:            403,
+    errors.BlobCorrupt:          502,
+    errors.Misconfigured:        503,
+    errors.Unavailable:          503,
+    # DRS 1.5.0: "The operation is delayed and will continue asynchronously", with Retry-After and no body.
+    errors.ObjectPending:        202,
+    errors.StorageFull:          507,
 }  # fmt: skip
 
 # What the framework refuses before any of our code is asked.
 FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 
 RETRY_AFTER = "5"  # seconds
-TRY_AGAIN = {503, 507}
+TRY_AGAIN = {202, 503, 507}
 NO_STORE = {"cache-control": "no-store"}
 
 
@@ -62,13 +71,15 @@ def respond(status: int, code: str, message: str, headers: dict[str, str] | None
     )
 
 
-def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error]:
+def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error] | Response[None]:
     status = status_of(type(error))
     headers = {}
     if status >= 500:
         log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)
     if status in TRY_AGAIN:
         headers["retry-after"] = RETRY_AFTER
+    if isinstance(error, ObjectPending):
+        return Response(None, status_code=status, headers={**NO_STORE, **headers})
     if isinstance(error, UploadStalled):
         # RFC 9110 15.5.9: the rest of the request is not waited for.
         headers["connection"] = "close"

@@ -14,16 +14,22 @@ from drs_service.api import files, health
 from drs_service.api.answers import Json
 from drs_service.api.cors import Cors
 from drs_service.api.document import Documented, leave_out_examples
-from drs_service.api.drs import bulk, service_info
+from drs_service.api.drs import bulk, changing, finding, registering, service_info
 from drs_service.api.drs import objects as drs_objects
+from drs_service.api.drs.rendering import Rendering
 from drs_service.api.errors import EXCEPTION_HANDLERS
 from drs_service.api.guard import Guard
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import routes as uploads
+from drs_service.usecases.announcing import Announcing
+from drs_service.usecases.bundles import Bundles
+from drs_service.usecases.changing import Changing
 from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.registering import Registering
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.uploads import Uploads
 
@@ -33,6 +39,11 @@ class UseCases:
     objects: Objects[Json]
     downloads: Downloads
     uploads: Uploads
+    bundles: Bundles
+    finding: Finding
+    registering: Registering
+    changing: Changing
+    announcing: Announcing
     statistics: Statistics
     health: Health
 
@@ -47,10 +58,14 @@ def build(
     max_form_files: int,
     origins: Collection[str],
 ) -> ASGIApp:
+    rendering = Rendering(usecases.bundles, urls)
     drs: Sequence[HTTPRouteHandler] = [
         *service_info.routes(usecases.statistics, identity, max_bulk=max_bulk),
-        *drs_objects.routes(usecases.objects, urls),
-        *bulk.routes(usecases.objects, urls, most=max_bulk),
+        *bulk.routes(usecases.objects, rendering, urls, most=max_bulk),
+        *finding.routes(usecases.finding, rendering),
+        *drs_objects.routes(usecases.objects, rendering, urls),
+        *registering.routes(usecases.registering, usecases.announcing, rendering, urls, most=max_bulk),
+        *changing.routes(usecases.changing, rendering, urls, most=max_bulk),
     ]
     app = Litestar(
         route_handlers=[

@@ -1,10 +1,8 @@
 """`/data/{object_id}`: the bytes, with RFC 9110's conditions and ranges."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import cast
 
 from litestar import route
 from litestar.enums import HttpMethod
@@ -19,13 +17,15 @@ from drs_service.api.document import IF_NONE_MATCH, UNCHANGED, header, operation
 from drs_service.api.drs.objects import REFUSALS
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
+from drs_service.api.streaming import send_all, send_end
 from drs_service.blobs.driver import Buffer
 from drs_service.domain.conditions import Verdict, evaluate, if_range_holds
 from drs_service.domain.digest_fields import repr_digest
+from drs_service.domain.media_types import UNKNOWN
 from drs_service.domain.names import FileName, content_disposition
 from drs_service.domain.objects import DrsObject
 from drs_service.domain.ranges import ByteRange, parse_ranges
-from drs_service.usecases.downloads import Downloads
+from drs_service.usecases.downloads import Downloads, blob_of
 from drs_service.usecases.objects import Objects
 
 Headers = dict[str, str]
@@ -46,8 +46,6 @@ ANSWERS = {
     **UNCHANGED,
     **REFUSALS,
 }
-STALLED = 600.0  # seconds that a client may take for a piece; at two megabytes that is 3.5 kB/s
-LET_OTHERS = 8  # pieces sent without waiting before others have their turn
 
 
 def routes(objects: Objects[Json], downloads: Downloads) -> list[HTTPRouteHandler]:
@@ -68,26 +66,26 @@ def routes(objects: Objects[Json], downloads: Downloads) -> list[HTTPRouteHandle
         if verdict is Verdict.NOT_MODIFIED:
             return Bytes(304, without_content(headers))
         if request.method == HttpMethod.HEAD:
-            return Bytes(200, headers | {"content-length": str(drs_object.blob.size)})
+            return Bytes(200, headers | {"content-length": str(blob_of(drs_object).size)})
         # RFC 9110 14.2: Range is defined for GET alone.
         wanted = (
             request.headers.get("range") if if_range_holds(request.headers.get("if-range"), headers["etag"]) else None
         )
-        return await answer(drs_object, parse_ranges(wanted, drs_object.blob.size), headers, downloads)
+        return await answer(drs_object, parse_ranges(wanted, blob_of(drs_object).size), headers, downloads)
 
     return [get_data]
 
 
 def headers_of(drs_object: DrsObject) -> Headers:
     """What is said of the representation, whatever part of it is sent."""
-    digest = drs_object.blob.digest
+    digest = blob_of(drs_object).digest
     return {
         "accept-ranges": "bytes",
         "cache-control": "private, max-age=86400, immutable",
         "content-disposition": content_disposition(FileName(drs_object.file_name, drs_object.name)),
         # Whatever was uploaded runs nothing here: a browser saves it, guesses nothing, and gives it no origin.
         "content-security-policy": "default-src 'none'; sandbox",
-        "content-type": drs_object.media_type,
+        "content-type": drs_object.media_type or UNKNOWN,
         "etag": f'"{digest.hex}"',
         "repr-digest": repr_digest(digest),
         "x-content-type-options": "nosniff",
@@ -103,7 +101,7 @@ async def answer(
     drs_object: DrsObject, ranges: Sequence[ByteRange] | None, headers: Headers, downloads: Downloads
 ) -> ASGIApp:
     """The whole (None), one range, or several; begun, so that what cannot be read is still an error answer."""
-    size = drs_object.blob.size
+    size = blob_of(drs_object).size
     if ranges is None:
         whole = await downloads.open(drs_object, ByteRange(0, size))
         return Bytes(200, headers | {"content-length": str(size)}, whole)
@@ -121,7 +119,7 @@ class Multipart:
 
     def __init__(self, drs_object: DrsObject, ranges: Sequence[ByteRange]) -> None:
         boundary = secrets.token_hex(16)
-        size = drs_object.blob.size
+        size = blob_of(drs_object).size
         self._object = drs_object
         self._ranges = ranges
         self._heads = [
@@ -154,28 +152,6 @@ class Bytes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
         if self._content is not None:
-            # The server lets us send into the void: without asking we would read a whole file for nobody.
-            gone = asyncio.create_task(client_gone(receive))
-            try:
-                async with aclosing(self._content) as content:
-                    turn = 0
-                    async for piece in content:
-                        # What is in the page cache is read without waiting, and nobody waits for a client that has
-                        # left: unless we do now and then, the loop stands still to the end of the file.
-                        turn += 1
-                        if turn % LET_OTHERS == 0:
-                            await asyncio.sleep(0)
-                        if gone.done():
-                            return
-                        # The types say bytes; the server takes any buffer.
-                        async with asyncio.timeout(STALLED):
-                            await send({"type": "http.response.body", "body": cast(bytes, piece), "more_body": True})
-            finally:
-                gone.cancel()
-        async with asyncio.timeout(STALLED):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def client_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+            await send_all(self._content, receive, send)
+        else:
+            await send_end(send)

@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from drs_service.domain.candidates import FromObject, FromUpload
+from drs_service.domain.drs_uri import DrsUri, HostnameUri
 from drs_service.domain.object_ids import self_uri
 
 DRS_PATH = "/ga4gh/drs/v1"
@@ -21,6 +23,23 @@ class PublicUrls:
 
     def data(self, object_id: str) -> str:
         return f"{self._base}/data/{object_id}"
+
+    def upload(self, upload_id: str) -> str:
+        return f"{self._base}/uploads/{upload_id}"
+
+    def source(self, url: str) -> FromObject | FromUpload | None:
+        """What one of our own URLs of bytes refers to; None for any other URL."""
+        path, _, name = url.rpartition("/")
+        if path == f"{self._base}/data":
+            return FromObject(name)
+        if path == f"{self._base}/uploads":
+            return FromUpload(name)
+        return None
+
+    def object_id(self, uri: DrsUri) -> str | None:
+        """The id that one of our own DRS URIs has; None for any other."""
+        ours = isinstance(uri, HostnameUri) and uri.hostname.lower() == self._hostname.lower()
+        return uri.object_id if ours and isinstance(uri, HostnameUri) else None
 
     def drs(self, object_id: str) -> str:
         """Hostname-based, and without a port, which DRS forbids there."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from uuid import UUID
 from drs_service.blobs.driver import BlobDriver, Buffer, Staged
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import Checksum, hasher
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.errors import BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
@@ -33,8 +34,10 @@ class Stored:
 class Arrival:
     """Bytes read to their end and verified, not kept yet."""
 
-    def __init__(self, blob: Blob, driver: BlobDriver, staged: Staged) -> None:
+    def __init__(self, blob: Blob, checksums: tuple[Checksum, ...], driver: BlobDriver, staged: Staged) -> None:
         self.blob = blob
+        self.checksums = checksums
+        """Of the algorithms that were asked for besides SHA-256."""
         self.key = key_for(blob.digest)
         self._driver = driver
         self._staged = staged
@@ -66,33 +69,40 @@ class BlobStore:
         self.place = place
         self.max_bytes = max_bytes
         self._driver = driver
-        self._hashing = ThreadPoolExecutor(thread_name_prefix="hashing")
+        self._threads = ThreadPoolExecutor(thread_name_prefix="hashing")
 
     @asynccontextmanager
     async def receive(
-        self, source: AsyncIterable[Buffer], *, expect: Digest | None = None, length: int | None = None
+        self,
+        source: AsyncIterable[Buffer],
+        *,
+        expect: Digest | None = None,
+        length: int | None = None,
+        algorithms: Collection[str] = (),
     ) -> AsyncIterator[Arrival]:
         """Read source to its end and verify it. It is forgotten at the end of the block unless kept.
 
-        length, if the sender stated it, is held against the limit before anything is read. Raises UploadTooLarge,
-        DigestMismatch, StorageFull, StorageUnavailable, and whatever source raises; nothing is stored then.
+        length, if the sender stated it, is held against the limit before anything is read. algorithms, of those that
+        can be computed, are worked out besides SHA-256. Raises UploadTooLarge, DigestMismatch, StorageFull,
+        StorageUnavailable, and whatever source raises; nothing is stored then.
         """
         if length is not None and length > self.max_bytes:
             raise UploadTooLarge(f"The upload has {length} bytes; at most {self.max_bytes} are accepted.")
         staged = await self._driver.stage()
         try:
-            blob = await self._absorb(source, staged)
+            hashing = Hashing(algorithms)
+            size = await self._absorb(source, staged, hashing)
+            blob = Blob(hashing.digest(), size)
             if expect is not None and blob.digest != expect:
                 raise DigestMismatch(
                     f"The bytes received have the digest {blob.digest}, not {expect} as stated. Nothing was stored."
                 )
-            yield Arrival(blob, self._driver, staged)
+            yield Arrival(blob, hashing.checksums(), self._driver, staged)
         finally:
             await staged.discard()
 
-    async def _absorb(self, source: AsyncIterable[Buffer], staged: Staged) -> Blob:
-        """Hash and write what source yields, side by side and one block behind it."""
-        hasher = hashlib.sha256()
+    async def _absorb(self, source: AsyncIterable[Buffer], staged: Staged, hashing: "Hashing") -> int:
+        """Hash and write what source yields, side by side and one block behind it. Returns how many bytes it was."""
         size = 0
         behind: asyncio.Task[None] | None = None
         block: list[Buffer] = []
@@ -107,27 +117,27 @@ class BlobStore:
                 if block_size >= BLOCK_SIZE:
                     if behind is not None:
                         await behind
-                    behind = asyncio.create_task(self._take(block, hasher, staged))
+                    behind = asyncio.create_task(self._take(block, hashing, staged))
                     block, block_size = [], 0
             if behind is not None:
                 await behind
             if block_size > INLINE_SIZE:
-                await self._take(block, hasher, staged)
+                await self._take(block, hashing, staged)
             elif block_size:
-                update(hasher, block)
+                hashing.update(block)
                 await staged.write(block)
         finally:
             if behind is not None:
                 # Its error is not ours to raise here: either it has been, or another came first.
                 await asyncio.gather(behind, return_exceptions=True)
-        return Blob(Digest(hasher.digest()), size)
+        return size
 
-    async def _take(self, block: list[Buffer], hasher: "hashlib._Hash", staged: Staged) -> None:
-        hashing = asyncio.get_running_loop().run_in_executor(self._hashing, update, hasher, block)
+    async def _take(self, block: list[Buffer], hashing: "Hashing", staged: Staged) -> None:
+        hashed = asyncio.get_running_loop().run_in_executor(self._threads, hashing.update, block)
         try:
             await staged.write(block)
         finally:
-            await hashing
+            await hashed
 
     async def open(self, digest: Digest, span: ByteRange) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, already begun: a blob that cannot be read raises here, not midway.
@@ -194,7 +204,7 @@ class BlobStore:
 
     async def close(self) -> None:
         await self._driver.close()
-        self._hashing.shutdown()
+        self._threads.shutdown()
 
 
 def mismatch(identity: UUID, found: list[str]) -> str:
@@ -207,9 +217,24 @@ def mismatch(identity: UUID, found: list[str]) -> str:
     )
 
 
-def update(hasher: "hashlib._Hash", block: list[Buffer]) -> None:
-    for chunk in block:
-        hasher.update(chunk)
+class Hashing:
+    """SHA-256 of bytes as they pass by, and what else was asked for."""
+
+    def __init__(self, algorithms: Collection[str]) -> None:
+        self._sha256 = hashlib.sha256()
+        self._others = {name: hasher(name) for name in sorted(algorithms) if name != "sha-256"}
+        self._hashers = (self._sha256, *self._others.values())
+
+    def update(self, block: list[Buffer]) -> None:
+        for chunk in block:
+            for one in self._hashers:
+                one.update(chunk)
+
+    def digest(self) -> Digest:
+        return Digest(self._sha256.digest())
+
+    def checksums(self) -> tuple[Checksum, ...]:
+        return tuple(Checksum(name, one.hexdigest()) for name, one in self._others.items())
 
 
 async def begun(reading: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from drs_service.db.pool import Connection
 from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 
 # Most take their digests, and all of them together only shared. Whoever has more than FEW takes all alone: the locks
@@ -53,6 +54,29 @@ async def insert(connection: Connection, place: str, kept: Sequence[tuple[Blob, 
     digests = [blob.digest.raw for blob in keys]
     await connection.execute(INSERT, digests, [blob.size for blob in keys])
     await connection.execute(INSERT_REPLICAS, place, digests, list(keys.values()))
+
+
+INSERT_CHECKSUMS = """
+    INSERT INTO checksums (digest, algorithm, value) SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[])
+    ON CONFLICT ON CONSTRAINT checksums_pkey DO NOTHING
+"""
+
+
+async def insert_checksums(connection: Connection, digest: Digest, read: Sequence[Checksum]) -> None:
+    """Record what was worked out from the bytes of a blob that is recorded."""
+    names, values = [one.algorithm for one in read], [one.value for one in read]
+    await connection.execute(INSERT_CHECKSUMS, [digest.raw] * len(names), names, values)
+
+
+CHECKSUMS = "SELECT digest, algorithm, value FROM checksums WHERE digest = ANY($1::bytea[])"
+
+
+async def checksums(connection: Connection, digests: Sequence[Digest]) -> dict[Digest, dict[str, str]]:
+    """What was worked out from the bytes of these blobs besides SHA-256: values by algorithm."""
+    found: dict[Digest, dict[str, str]] = {digest: {} for digest in digests}
+    for row in await connection.fetch(CHECKSUMS, [digest.raw for digest in digests]):
+        found[Digest(row["digest"])][row["algorithm"]] = row["value"]
+    return found
 
 
 KNOWN = "SELECT digest FROM blobs WHERE digest = ANY($1::bytea[])"

@@ -13,6 +13,8 @@ DEFAULT_SPACE = "default"
 class Action(Enum):
     READ = "read"
     CREATE = "create"
+    CHANGE = "change"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +30,10 @@ ANONYMOUS = Principal("anonymous")
 def may(principal: Principal, action: Action, *, space: str) -> bool:
     """Whether principal may do action to what lives in space."""
     match action:
-        case Action.READ | Action.CREATE:
+        case Action.READ | Action.CREATE | Action.CHANGE | Action.DELETE:
             return principal == ANONYMOUS and space == DEFAULT_SPACE
+
+
+def readable_spaces(principal: Principal) -> tuple[str, ...]:
+    """The spaces whose objects principal may read: where a search looks."""
+    return (DEFAULT_SPACE,) if may(principal, Action.READ, space=DEFAULT_SPACE) else ()

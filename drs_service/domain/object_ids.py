@@ -20,7 +20,7 @@ _RANDOM_BYTES = 10
 
 def is_object_id(text: str) -> bool:
     """Whether an object can have this id."""
-    return _OBJECT_ID.fullmatch(text) is not None
+    return _OBJECT_ID.fullmatch(text) is not None and text not in RESERVED
 
 
 def new_object_id(milliseconds: int, random: bytes) -> str:

@@ -18,7 +18,13 @@ class Tidy(msgspec.Struct, frozen=True, tag="tidy"):
     """Keep the tables small that only grow: the queue's log, and the changes of the totals."""
 
 
-Job = SweepOrphans | Tidy
+class VerifyExternal(msgspec.Struct, frozen=True, tag="verify_external"):
+    """See that the bytes of an object that is kept elsewhere are as stated."""
+
+    object_id: str
+
+
+Job = SweepOrphans | Tidy | VerifyExternal
 
 
 def kind_of(job: Job | type[Job]) -> str:

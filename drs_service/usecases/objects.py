@@ -11,8 +11,8 @@ from drs_service.db.pool import Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.digest import Digest
 from drs_service.domain.object_ids import is_object_id
-from drs_service.domain.objects import DrsObject
-from drs_service.errors import ObjectNotFound
+from drs_service.domain.objects import DrsObject, Tombstone
+from drs_service.errors import DrsServiceError, ObjectDeleted, ObjectNotFound, ObjectPending
 
 Face = TypeVar("Face")
 T = TypeVar("T")
@@ -47,14 +47,18 @@ class Objects(Generic[Face]):
         return self._kept
 
     async def get(self, principal: Principal, object_id: str) -> Known[Face]:
-        """ObjectNotFound if there is none, or none that principal may read: the two are not told apart."""
+        """ObjectNotFound if there is none, or none that principal may read: the two are not told apart.
+
+        ObjectDeleted, ObjectPending.
+        """
         known = self._kept.get(object_id) or await self._read(object_id)
-        if known is None or not may(principal, Action.READ, space=known.object.space):
+        if known is None:
             raise ObjectNotFound
+        check_readable(principal, known.object)
         return known
 
-    async def get_many(self, principal: Principal, object_ids: Iterable[str]) -> dict[str, Known[Face]]:
-        """Those of object_ids that exist and that principal may read, in one round trip at most."""
+    async def get_many(self, principal: Principal, object_ids: Iterable[str]) -> "Found[Face]":
+        """Every one of object_ids, or what `get` would raise, in one round trip at most."""
         wanted = dict.fromkeys(object_ids)
         found = {object_id: known for object_id in wanted if (known := self._kept.get(object_id)) is not None}
         missing = [object_id for object_id in wanted if object_id not in found and is_object_id(object_id)]
@@ -65,11 +69,17 @@ class Objects(Generic[Face]):
             read = self._faced(rows)
             self._kept.put_all(read.values(), since=since)
             found |= read
-        return {
-            object_id: known
-            for object_id, known in found.items()
-            if may(principal, Action.READ, space=known.object.space)
-        }
+        answer: Found[Face] = Found()
+        for object_id in wanted:
+            try:
+                if object_id not in found:
+                    raise ObjectNotFound
+                check_readable(principal, found[object_id].object)
+            except DrsServiceError as error:
+                answer.refused[object_id] = error
+            else:
+                answer.known[object_id] = found[object_id]
+        return answer
 
     async def _read(self, object_id: str) -> Known[Face] | None:
         if not is_object_id(object_id):
@@ -114,6 +124,31 @@ class Objects(Generic[Face]):
         return {object_id: Known(row, self._face(row)) for object_id, row in rows.items()}
 
 
+class Found(Generic[Face]):
+    """What became of the ids that were asked for; each is in one of the two, in the order asked."""
+
+    __slots__ = ("known", "refused")
+
+    def __init__(self) -> None:
+        self.known: dict[str, Known[Face]] = {}
+        self.refused: dict[str, DrsServiceError] = {}
+
+
+def check_readable(principal: Principal, drs_object: DrsObject) -> None:
+    """ObjectNotFound, ObjectDeleted, ObjectPending."""
+    if not may(principal, Action.READ, space=drs_object.space):
+        raise ObjectNotFound
+    if drs_object.tombstone is not None:
+        raise ObjectDeleted(epitaph(drs_object.tombstone))
+    if drs_object.verifying:
+        raise ObjectPending
+
+
+def epitaph(tombstone: Tombstone) -> str:
+    when = f"The object was deleted on {tombstone.deleted:%Y-%m-%d}"
+    return f"{when}: {tombstone.reason}" if tombstone.reason else f"{when}."
+
+
 def waiting(readers: Iterable[Iterable[asyncio.Future[T]]]) -> Iterator[asyncio.Future[T]]:
     """The futures of those who have not left."""
     return (future for futures in readers for future in futures if not future.done())
@@ -140,7 +175,8 @@ class Kept(Generic[Face]):
         if not self._listening or since != self.changes_heard:
             return
         self._by_id[known.object.id] = known
-        self._by_digest[known.object.blob.digest].add(known.object.id)
+        if known.object.blob is not None:
+            self._by_digest[known.object.blob.digest].add(known.object.id)
         if len(self._by_id) > self._size:
             self._forget(next(iter(self._by_id)))
 
@@ -169,7 +205,7 @@ class Kept(Generic[Face]):
 
     def _forget(self, object_id: str) -> None:
         known = self._by_id.pop(object_id, None)
-        if known is not None:
+        if known is not None and known.object.blob is not None:
             ids = self._by_digest[known.object.blob.digest]
             ids.discard(object_id)
             if not ids:

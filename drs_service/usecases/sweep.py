@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from drs_service.blobs.store import BlobStore, Stored
-from drs_service.db import blobs
+from drs_service.db import blobs, releases
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
 
@@ -23,6 +23,8 @@ class Swept:
     forgotten: int = 0
     unfinished: int = 0
     """Uploads that died with their process."""
+    released: int = 0
+    """Blobs that objects let go of, and that nothing else refers to."""
 
 
 class Sweep:
@@ -31,11 +33,12 @@ class Sweep:
         self._store = store
 
     async def run(self, *, before: datetime) -> Swept:
-        """Forget what dead processes left staged, and every blob published before that time that has no row.
+        """Forget what dead processes left staged, every blob published before that time that has no row, and every
+        blob let go of before that time.
 
         before must lie further back than the longest upload takes from its bytes to its row.
         """
-        swept = Swept(unfinished=await self._store.clean())
+        swept = Swept(unfinished=await self._store.clean(), released=await self._forget_released(before))
         batch: list[Stored] = []
         async for stored in self._store.enumerate():
             swept.seen += 1
@@ -52,6 +55,27 @@ class Sweep:
         async with self._database.connection() as connection:
             known = await blobs.known(connection, digests)
         return sum([await self.forget(digest) for digest in digests if digest not in known])
+
+    async def _forget_released(self, before: datetime) -> int:
+        forgotten = 0
+        after = b""
+        while True:
+            async with self._database.connection() as connection:
+                batch = await releases.select(connection, before=before, after=after, limit=BATCH)
+            if not batch:
+                return forgotten
+            forgotten += sum([await self.settle(digest) for digest in batch])
+            after = batch[-1].raw
+
+    async def settle(self, digest: Digest) -> bool:
+        """Forget a blob, its row and its bytes, unless an object or an upload refers to it."""
+        async with self._database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            if not await releases.settle(connection, digest):
+                return False
+            # The row first: should anything refer to it after all, PostgreSQL refuses, and the bytes stay.
+            await self._store.delete(digest)
+            return True
 
     async def forget(self, digest: Digest) -> bool:
         """Forget the bytes unless a row says that they are wanted."""

@@ -100,7 +100,7 @@ async def test_bulk_access_counts_pairs_and_names_ids_once(client: httpx.AsyncCl
     url = made["access_methods"][0]["access_url"]["url"]
     assert answer.json() == {
         "summary": {"requested": 4, "resolved": 1, "unresolved": 3},
-        "unresolved_drs_objects": [{"error_code": 404, "object_ids": ["nothing", made["id"]]}],
+        "unresolved_drs_objects": [{"error_code": 404, "object_ids": [made["id"], "nothing"]}],
         "resolved_drs_object_access_urls": [{"drs_object_id": made["id"], "drs_access_id": "https", "url": url}],
     }
 

@@ -5,7 +5,7 @@ import secrets
 import httpx
 import pytest
 
-from drs_service.api import files, server
+from drs_service.api import server, streaming
 from tests.support.deadline import until
 from tests.support.places import descriptors
 from tests.support.raw_http import connected
@@ -23,7 +23,7 @@ async def test_half_a_head_is_not_waited_for_long(service: Service, monkeypatch:
 async def test_a_reader_that_stops_reading_is_given_up(
     own_service: Service, own_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "STALLED", 0.3)
+    monkeypatch.setattr(streaming, "STALLED", 0.3)
     made = (await own_client.put("/upload/big.bin", content=secrets.token_bytes(40 * 1024**2))).json()
     before = descriptors()
     async with connected(own_service) as connection:

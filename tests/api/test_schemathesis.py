@@ -39,7 +39,21 @@ CHECKS = [
     checks.content_type_conformance,
     checks.response_schema_conformance,
 ]
-KNOWN = [b"%d" % number for number in range(60)]  # what is there; more than the examples can delete
+KNOWN = [b"%d" % number for number in range(200)]  # what is there; more than the examples can delete
+
+TEXTS = {
+    "name": "reads.bam",
+    "mime_type": "text/plain",
+    "description": "aligned",
+    "version": "2",
+    "aliases": "NA12878",
+    "type": "https",
+    "url": "https://files.example.org/reads.bam",
+    "headers": "Authorization: Basic dTpw",
+    "drs_uri": "drs://drs.example.com/314159",
+    "region": "eu-west-1",
+    "cloud": "aws",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +89,29 @@ def ours(beside: Service) -> BaseSchema:
 
 
 def known_in(data: Any, object_id: str, content: bytes, name: str = "") -> Any:
-    """The data with what is there wherever it names an object, an access method or a checksum."""
+    """The data with what is there wherever it names an object, an access method or a checksum, and with what may be
+    there wherever a text is not free."""
     match data:
+        case {"checksum": str(), "type": str()}:
+            return {"checksum": "00000000", "type": "crc32c"}  # nobody has worked this one out
+        case dict() if name == "tags":
+            return {"sample": "NA12878"}
+        case dict() if name == "candidates" and not data.keys() & {"access_methods", "checksums", "contents"}:
+            return {"checksums": [{"checksum": hashlib.sha256(content).hexdigest(), "type": "sha-256"}]}
         case dict():
-            return {key: known_in(value, object_id, content, key) for key, value in data.items()}
+            left_out = "contents" if "access_methods" in data else ""  # one of the two makes a candidate
+            return {key: known_in(value, object_id, content, key) for key, value in data.items() if key != left_out}
         case list():
             return [known_in(value, object_id, content, name) for value in data]
-    if name.rstrip("s").endswith("object_id"):
-        return object_id
-    if name.rstrip("s").endswith("access_id"):
-        return "https"
-    return hashlib.sha256(content).hexdigest() if name == "checksum" else data
+        case int() if name == "size":
+            return len(content)
+        case str() if name == "id" or name.rstrip("s").endswith("object_id"):
+            return object_id
+        case str() if name.rstrip("s").endswith("access_id"):
+            return "https"
+        case str() if name == "checksum":
+            return hashlib.sha256(content).hexdigest()
+    return TEXTS.get(name, data) if isinstance(data, str) else data
 
 
 @pytest.mark.timeout(180)

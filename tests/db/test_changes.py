@@ -10,7 +10,7 @@ from drs_service.db import changes
 from drs_service.db.changes import BlobChanged, ObjectChanged
 from drs_service.db.pool import Connection
 from tests.support.deadline import until
-from tests.support.rows import new_object, record
+from tests.support.rows import digest_of, new_object, record
 
 LISTENERS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'drs-service changes' AND datname = current_database()"
@@ -70,9 +70,9 @@ async def test_a_change_is_heard(heard: Heard, connection: Connection, statement
     await connection.execute("UPDATE objects SET id = 'one' WHERE id = $1", one.id)
     await connection.execute("UPDATE objects SET id = 'two' WHERE id = $1", two.id)
     await connection.execute("INSERT INTO aliases VALUES ('two', 'a')")
-    await connection.execute("INSERT INTO checksums VALUES ($1, 'md5', '00ff')", two.blob.digest.raw)
+    await connection.execute("INSERT INTO checksums VALUES ($1, 'md5', '00ff')", digest_of(two).raw)
     await connection.execute("DELETE FROM objects WHERE id = $1", end.id)
-    await connection.execute("DELETE FROM blobs WHERE digest = $1", end.blob.digest.raw)
+    await connection.execute("DELETE FROM blobs WHERE digest = $1", digest_of(end).raw)
     await until(lambda: ObjectChanged(end.id) in heard.changes)
     heard.changes.clear()
 
@@ -80,7 +80,7 @@ async def test_a_change_is_heard(heard: Heard, connection: Connection, statement
     # Notifications come in the order of the commits: after this one there is nothing more to wait for.
     await connection.execute("SELECT pg_notify('object_changes', 'object end')")
     await until(lambda: ObjectChanged("end") in heard.changes)
-    names = {one.blob.digest: "one", two.blob.digest: "two"}
+    names = {digest_of(one): "one", digest_of(two): "two"}
     said = [
         f"blob {names[change.digest]}" if isinstance(change, BlobChanged) else f"object {change.id}"
         for change in heard.changes

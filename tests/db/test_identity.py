@@ -21,7 +21,7 @@ from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Uploads
 from tests.support.driving import put
 from tests.support.places import LocalPlace
-from tests.support.rows import incoming
+from tests.support.rows import digest_of, incoming
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ ANOTHER = "UPDATE service SET id = gen_random_uuid()"
 
 async def upload(database: Database, store: BlobStore) -> Digest:
     kept = await Uploads(database, store, Sweep(database, store)).put(ANONYMOUS, incoming(b"content"))
-    return kept.blob.digest
+    return digest_of(kept)
 
 
 async def digests(store: BlobStore) -> Sequence[Digest]:

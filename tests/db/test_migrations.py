@@ -22,7 +22,7 @@ from drs_service.usecases.uploads import Uploads
 from tests.db.conftest import connected
 from tests.support.deadline import until
 from tests.support.postgres import Postgres
-from tests.support.rows import digest_of_bytes, incoming
+from tests.support.rows import digest_of, digest_of_bytes, incoming
 
 MIGRATIONS = Path(__file__).parents[2] / "db" / "migrations"
 
@@ -55,6 +55,11 @@ CHECKS = """
 
 OBJECT = "INSERT INTO objects (id, digest, name, file_name, media_type) VALUES ({}, sha256('a'), {}, {}, {})"
 CHECKSUM = "INSERT INTO checksums (digest, algorithm, value) VALUES (sha256('a'), {}, {})"
+MEMBER = "INSERT INTO members (bundle_id, position, name, member_id) VALUES ('there', {}, {}, {})"
+UPLOAD = (
+    "INSERT INTO uploads (id, owner_id, space_id, name, file_name, media_type, size, checksums, expires_at) "
+    "VALUES ('u', 'anonymous', 'default', 'n', 'n', 'a/b', {}, {}, now())"
+)
 REPLICA = "INSERT INTO replicas (digest, place, key) VALUES (sha256('a'), {}, {})"
 
 
@@ -101,6 +106,43 @@ REFUSED = [
     ("objects_owner_id_fkey", "UPDATE objects SET owner_id = 'nobody'"),
     ("objects_space_id_fkey", "UPDATE objects SET space_id = 'nowhere'"),
     ("objects_pkey", an_object(id="'there'")),
+    ("objects_kind_known", "UPDATE objects SET kind = 'other', digest = NULL, size = 1"),
+    ("objects_blob_or_size", "UPDATE objects SET digest = NULL"),
+    ("objects_blob_or_size", "UPDATE objects SET size = 1"),
+    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now()"),
+    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now(), digest = NULL"),
+    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now(), digest = NULL, size = -1"),
+    ("objects_entries_of_bundles", "UPDATE objects SET entries = 1"),
+    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL, size = 1"),
+    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL, size = 1, entries = -1"),
+    ("objects_media_type_unless_bundle", "UPDATE objects SET media_type = NULL"),
+    ("objects_access_methods_list", "UPDATE objects SET access_methods = '{}'"),
+    ("objects_external_access", "UPDATE objects SET kind = 'external', digest = NULL, size = 1"),
+    ("objects_verifying_external", "UPDATE objects SET verifying = true"),
+    ("objects_deleted_reason_length", "UPDATE objects SET deleted_reason = 'no'"),
+    (
+        "objects_deleted_reason_length",
+        "UPDATE objects SET deleted_reason = '', deleted_time = now(), digest = NULL, size = 1",
+    ),
+    ("objects_description_length", "UPDATE objects SET description = ''"),
+    ("objects_version_length", "UPDATE objects SET version = repeat('a', 256)"),
+    ("object_checksums_algorithm_shape", "INSERT INTO object_checksums VALUES ('there', 'MD5', '00')"),
+    ("object_checksums_value_shape", "INSERT INTO object_checksums VALUES ('there', 'md5', 'a b')"),
+    ("object_checksums_object_id_fkey", "INSERT INTO object_checksums VALUES ('not there', 'md5', '00')"),
+    ("tags_key_length", "INSERT INTO tags VALUES ('there', '', 'a')"),
+    ("tags_value_length", "INSERT INTO tags VALUES ('there', 'a', repeat('a', 1025))"),
+    ("tags_object_id_fkey", "INSERT INTO tags VALUES ('not there', 'a', 'a')"),
+    ("members_position_not_negative", MEMBER.format(-1, "'a'", "'b'")),
+    ("members_name_portable", MEMBER.format(1, "'a/b'", "'b'")),
+    ("members_here_or_elsewhere", MEMBER.format(1, "'a'", "NULL")),
+    ("members_not_itself", MEMBER.format(1, "'a'", "'there'")),
+    ("uploads_size_not_negative", UPLOAD.format(-1, "'{}'")),
+    ("uploads_checksums_map", UPLOAD.format(1, "'[]'")),
+    (
+        "idempotency_keys_key_length",
+        "INSERT INTO idempotency_keys (principal_id, key, request_digest, object_ids) "
+        "VALUES ('anonymous', '', '', '{}')",
+    ),
     ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', '')"),
     ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', repeat('a', 256))"),
     ("aliases_object_id_fkey", "INSERT INTO aliases VALUES ('not there', 'a')"),
@@ -251,7 +293,7 @@ async def test_the_service_needs_no_right_to_change_the_schema(role: str, store:
         sweep = Sweep(database, store)
         kept = await Uploads(database, store, sweep).put(ANONYMOUS, incoming(b"content"))
         assert (await objects.get(ANONYMOUS, kept.id)).object == kept
-        assert not await sweep.forget(kept.blob.digest)
+        assert not await sweep.forget(digest_of(kept))
         assert await sweep.forget(digest_of_bytes(b"nobody's"))
         await until(lambda: objects.changes.changes_heard > 0)
         async with database.connection() as connection:

@@ -12,12 +12,14 @@ from drs_service.db import blobs, changes, objects
 from drs_service.db.changes import BlobChanged, ObjectChanged
 from drs_service.db.pool import Connection, Database, open_database
 from drs_service.domain.access import ANONYMOUS, Principal
+from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
-from drs_service.domain.objects import Checksum, DrsObject, NewObject
+from drs_service.domain.objects import DrsObject, Kind, NewObject
 from drs_service.errors import DatabaseUnavailable, ObjectNotFound
 from drs_service.usecases.objects import Kept, Known, Objects
 from tests.support.deadline import until
-from tests.support.rows import digest_of_bytes, new_object, record
+from tests.support.rows import digest_of, digest_of_bytes, new_object, record
 
 LISTENERS = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'drs-service changes' AND datname = current_database()"
@@ -73,7 +75,7 @@ async def test_what_is_recorded_is_read_back(connection: Connection) -> None:
     assert list(found) == [new.id]
     one = found[new.id]
     assert (one.blob, one.name, one.file_name, one.media_type) == (new.blob, new.name, new.file_name, new.media_type)
-    assert (one.owner, one.space, one.checksums, one.aliases) == ("anonymous", "default", (), ())
+    assert (one.owner, one.space, one.checksums, one.aliases) == ("anonymous", "default", (sha256_of(one.blob),), ())
     assert abs((datetime.now(UTC) - one.created_time).total_seconds()) < 60
 
 
@@ -81,13 +83,14 @@ async def test_checksums_and_aliases_come_with_an_object_in_their_order(connecti
     new, other = new_object(), new_object()
     await record(connection, new, other)
     for algorithm, value in [("md5", "00ff"), ("crc32c", "0a0b0c0d")]:
-        await connection.execute("INSERT INTO checksums VALUES ($1, $2, $3)", new.blob.digest.raw, algorithm, value)
+        await connection.execute("INSERT INTO checksums VALUES ($1, $2, $3)", digest_of(new).raw, algorithm, value)
     for alias in ("z", "a"):
         await connection.execute("INSERT INTO aliases VALUES ($1, $2)", new.id, alias)
     found = await objects.select(connection, [new.id, other.id])
-    assert found[new.id].checksums == (Checksum("crc32c", "0a0b0c0d"), Checksum("md5", "00ff"))
+    others = (Checksum("crc32c", "0a0b0c0d"), Checksum("md5", "00ff"))
+    assert found[new.id].checksums == (sha256_of(new.blob), *others)
     assert found[new.id].aliases == ("a", "z")
-    assert found[other.id].checksums == ()
+    assert found[other.id].checksums == (sha256_of(other.blob),)
     assert found[other.id].aliases == ()
 
 
@@ -98,7 +101,7 @@ async def test_a_blob_is_recorded_once_and_stays_as_it_is(connection: Connection
     assert await connection.fetchval("SELECT count(*) FROM blobs") == 1
     assert await connection.fetchval("SELECT count(*) FROM replicas") == 1
     unknown = digest_of_bytes(b"unknown")
-    assert await blobs.known(connection, [one.blob.digest, unknown]) == {one.blob.digest}
+    assert await blobs.known(connection, [digest_of(one), unknown]) == {digest_of(one)}
 
 
 async def test_a_lock_on_digests_lasts_to_the_end_of_its_transaction(database: Database) -> None:
@@ -152,9 +155,12 @@ async def test_a_change_behind_the_nodes_back_is_seen(reading: Reading, connecti
     await connection.execute("INSERT INTO aliases VALUES ($1, 'alias')", new.id)
     await until(lambda: not reading.keeps(new.id))
     await reading.keep(new.id)
-    await connection.execute("INSERT INTO checksums VALUES ($1, 'md5', '00ff')", new.blob.digest.raw)
+    await connection.execute("INSERT INTO checksums VALUES ($1, 'md5', '00ff')", digest_of(new).raw)
     await until(lambda: not reading.keeps(new.id))
-    assert (await reading.objects.get(ANONYMOUS, new.id)).object.checksums == (Checksum("md5", "00ff"),)
+    assert (await reading.objects.get(ANONYMOUS, new.id)).object.checksums == (
+        sha256_of(new.blob),
+        Checksum("md5", "00ff"),
+    )
     await reading.keep(new.id)
     await connection.execute("DELETE FROM objects WHERE id = $1", new.id)
     await until(lambda: not reading.keeps(new.id))
@@ -256,8 +262,29 @@ def kept() -> Kept[str]:
 def known(content: bytes = b"content", name: str = "reads.bam") -> Known[str]:
     new = new_object(content, name=name)
     now = datetime.now(UTC)
-    fields = {field: getattr(new, field) for field in new.__dataclass_fields__}
-    return Known(DrsObject(**fields, created_time=now, updated_time=now), name)
+    assert new.blob is not None
+    return Known(
+        DrsObject(
+            id=new.id,
+            kind=Kind.BLOB,
+            name=new.name,
+            file_name=new.file_name,
+            owner=new.owner,
+            space=new.space,
+            media_type=new.media_type,
+            size=new.blob.size,
+            blob=new.blob,
+            created_time=now,
+            updated_time=now,
+            checksums=(sha256_of(new.blob),),
+        ),
+        name,
+    )
+
+
+def sha256_of(blob: Blob | None) -> Checksum:
+    assert blob is not None
+    return Checksum("sha-256", blob.digest.hex)
 
 
 def test_what_was_asked_for_before_a_change_is_not_kept(kept: Kept[str]) -> None:
@@ -307,5 +334,5 @@ def test_a_change_of_a_blob_is_one_of_all_its_objects(kept: Kept[str]) -> None:
     one, same, other = known(b"same"), known(b"same"), known(b"other")
     for each in (one, same, other):
         kept.put(each, since=kept.changes_heard)
-    kept.on_change(BlobChanged(one.object.blob.digest))
+    kept.on_change(BlobChanged(digest_of(one.object)))
     assert [kept.get(each.object.id) for each in (one, same, other)] == [None, None, other]

@@ -19,6 +19,9 @@ FILL = """
     INSERT INTO objects (id, digest, name, file_name, media_type)
         SELECT 'object-' || size, digest, 'name', 'name', 'text/plain' FROM blobs;
     INSERT INTO aliases (object_id, alias) SELECT id, 'alias' FROM objects;
+    INSERT INTO object_checksums (object_id, algorithm, value) SELECT id, 'crc32c', left(md5(id), 8) FROM objects;
+    INSERT INTO tags (object_id, key, value) SELECT id, 'number', id FROM objects;
+    INSERT INTO tags (object_id, key, value) SELECT id, 'parity', left(md5(id), 1) FROM objects;
     ANALYZE;
 """
 REFERRED = "SELECT EXISTS (SELECT FROM objects WHERE digest = $1)"

@@ -19,7 +19,7 @@ from drs_service.usecases.uploads import Incoming, Uploads
 from tests.support.driving import put
 from tests.support.faults import FailAfter, Slow
 from tests.support.places import LocalPlace, MemoryPlace, Place
-from tests.support.rows import digest_of_bytes, incoming
+from tests.support.rows import digest_of, digest_of_bytes, incoming
 
 ROUNDS = 300
 AT_ONCE = 15
@@ -124,7 +124,7 @@ async def test_a_sweep_forgets_old_orphans_and_nothing_else(
     assert (spared.seen, spared.forgotten) == (6, 0)
     swept = await sweep.run(before=datetime.now(UTC) + LATER)
     assert (swept.seen, swept.forgotten) == (6, 5)
-    assert local.raw_keys() == sorted([key_for(kept.blob.digest), "sha256/readme"])
+    assert local.raw_keys() == sorted([key_for(digest_of(kept)), "sha256/readme"])
 
 
 async def test_a_sweep_goes_through_more_blobs_than_one_batch(database: Database) -> None:
@@ -136,7 +136,7 @@ async def test_a_sweep_goes_through_more_blobs_than_one_batch(database: Database
         await put(place.driver, key_for(digest_of_bytes(b"%d" % number)), b"orphan")
     swept = await Sweep(database, store).run(before=datetime.now(UTC) + LATER)
     assert (swept.seen, swept.forgotten) == (1110, 1100)
-    assert place.raw_keys() == sorted(key_for(one.blob.digest) for one in kept)
+    assert place.raw_keys() == sorted(key_for(digest_of(one)) for one in kept)
     await store.close()
 
 
@@ -155,7 +155,7 @@ async def test_a_form_that_fails_leaves_no_bytes_but_those_that_others_have(
             ANONYMOUS,
             form(incoming(b"others"), incoming(b"new"), incoming(b"half", error=UploadInterrupted()), incoming(b"end")),
         )
-    assert local.raw_keys() == [key_for(others.blob.digest)]
+    assert local.raw_keys() == [key_for(digest_of(others))]
     assert local.leftovers() == []
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM objects") == 1

@@ -10,12 +10,22 @@ from drs_service.db.pool import Connection
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import file_name
-from drs_service.domain.objects import NewObject
+from drs_service.domain.objects import DrsObject, NewObject
 from drs_service.usecases.uploads import Incoming
 
 
 def digest_of_bytes(content: bytes) -> Digest:
     return Digest(hashlib.sha256(content).digest())
+
+
+def blob_of(one: NewObject | DrsObject) -> Blob:
+    """The blob of an object that is known to have one."""
+    assert one.blob is not None
+    return one.blob
+
+
+def digest_of(one: NewObject | DrsObject) -> Digest:
+    return blob_of(one).digest
 
 
 def new_object(content: bytes | None = None, *, name: str = "reads.bam") -> NewObject:
@@ -34,7 +44,7 @@ def new_object(content: bytes | None = None, *, name: str = "reads.bam") -> NewO
 
 async def record(connection: Connection, *new: NewObject) -> None:
     """Rows as an upload leaves them, of bytes that are nowhere."""
-    await blobs.insert(connection, "primary", [(one.blob, one.blob.digest.hex) for one in new])
+    await blobs.insert(connection, "primary", [(blob_of(one), digest_of(one).hex) for one in new])
     await objects.insert(connection, new)
 
 

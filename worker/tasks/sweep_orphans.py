@@ -14,6 +14,12 @@ log = structlog.get_logger()
 def sweep_orphans(sweep: Sweep, *, grace: timedelta) -> Task:
     async def task(job: SweepOrphans) -> None:
         swept = await sweep.run(before=job.before or datetime.now(UTC) - grace)
-        log.info("swept", seen=swept.seen, forgotten=swept.forgotten, unfinished=swept.unfinished)
+        log.info(
+            "swept",
+            seen=swept.seen,
+            forgotten=swept.forgotten,
+            unfinished=swept.unfinished,
+            released=swept.released,
+        )
 
     return task

@@ -1,5 +1,6 @@
 """`/objects/{object_id}`: what an object is, where its bytes are, and who may ask."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from litestar import post, route
@@ -13,12 +14,13 @@ from drs_service.api.answers import Json
 from drs_service.api.bodies import AnyRequest
 from drs_service.api.document import CONDITIONAL, UNCHANGED
 from drs_service.api.drs import shapes
-from drs_service.api.drs.requests import AccessRequest, ObjectRequest
+from drs_service.api.drs.rendering import METADATA, Rendering
+from drs_service.api.drs.requests import AccessRequest, Expand, ObjectRequest
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.domain.objects import DrsObject
-from drs_service.errors import AccessMethodNotFound
+from drs_service.errors import ObjectPending
 from drs_service.usecases.objects import Objects
 
 PATH = "/objects/{object_id:str}"
@@ -26,19 +28,21 @@ ACCESS_PATH = PATH + "/access/{access_id:str}"
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands."),
     404: ResponseSpec(Error, description="There is no such object, or none that you may see."),
+    410: ResponseSpec(Error, description="The object was deleted."),
 }
-OBJECT = {200: ResponseSpec(shapes.DrsObject, description="The object."), **REFUSALS}
-ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."), **REFUSALS}
+PENDING = {202: ResponseSpec(None, description="The bytes are still being verified: try again after Retry-After.")}
+OBJECT = {200: ResponseSpec(shapes.DrsObject, description="The object."), **PENDING, **REFUSALS}
+ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."), **PENDING, **REFUSALS}
 
 AccessId = Annotated[str, PathParameter(description="an access_id of the object's access_methods")]
 
 
 def face(drs_object: DrsObject, urls: PublicUrls) -> Json:
-    """The answer to a GET of the object. It is made once and given as often as it is asked for."""
-    return Json(shapes.shape(drs_object, urls), cache_control="private, no-cache", cached=True)
+    """The JSON of the object without contents. It is made once and given as often as it is asked for."""
+    return Json(shapes.shape(drs_object, urls), cache_control=METADATA, cached=True)
 
 
-def routes(objects: Objects[Json], urls: PublicUrls) -> list[HTTPRouteHandler]:
+def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> list[HTTPRouteHandler]:
     @route(
         PATH,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -46,12 +50,14 @@ def routes(objects: Objects[Json], urls: PublicUrls) -> list[HTTPRouteHandler]:
         responses={**OBJECT, **UNCHANGED},
         operation_class=CONDITIONAL,
     )
-    async def get_object(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
-        return (await objects.get(principal_of(request), object_id)).face
+    async def get_object(object_id: FromPath[str], request: AnyRequest, expand: Expand = False) -> ASGIApp:
+        known = await objects.get(principal_of(request), object_id)
+        return rendering.one(known.object, known.face, expand=expand)
 
     @post(PATH, status_code=200, summary="Describe an object, to the bearer of passports", responses=OBJECT)
     async def post_object(object_id: FromPath[str], request: AnyRequest, data: JSONBody[ObjectRequest]) -> ASGIApp:
-        return (await objects.get(principal_of(request), object_id)).face
+        known = await objects.get(principal_of(request), object_id)
+        return rendering.one(known.object, known.face, expand=data.expand)
 
     @route(
         PATH,
@@ -61,14 +67,13 @@ def routes(objects: Objects[Json], urls: PublicUrls) -> list[HTTPRouteHandler]:
         responses={200: ResponseSpec(shapes.Authorizations, description="The ways in."), **REFUSALS},
     )
     async def options_object(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
-        known = await objects.get(principal_of(request), object_id)
-        return Json(shapes.authorizations(known.object.id), cache_control="private, no-cache")
+        with suppress(ObjectPending):  # who may ask does not hang on the bytes
+            await objects.get(principal_of(request), object_id)
+        return Json(shapes.authorizations(object_id), cache_control=METADATA)
 
     async def access(request: AnyRequest, object_id: str, access_id: str) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        if access_id != shapes.ACCESS_ID:
-            raise AccessMethodNotFound
-        return Json(shapes.access_url(known.object, urls), cache_control="no-store")
+        return Json(shapes.access_url(known.object, access_id, urls), cache_control="no-store")
 
     @route(
         ACCESS_PATH,

@@ -3,10 +3,14 @@
 from typing import Annotated
 
 import msgspec
+from litestar.params import QueryParameter
 
 from drs_service.errors import TooMany
 
 Passports = list[str]
+Expand = Annotated[
+    bool, QueryParameter(description="whether nested bundles carry their contents, all the way down; ignored for blobs")
+]
 
 
 class ObjectRequest(msgspec.Struct, kw_only=True):

@@ -1,19 +1,22 @@
 """What DRS 1.5.0 puts on the wire. A member that has no value is left out: null is not in the specification."""
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from drs_service.api.public import PublicUrls
 from drs_service.domain.objects import DrsObject as StoredObject
+from drs_service.domain.objects import ExternalAccess, Kind, Member
+from drs_service.domain.uploads import Upload
+from drs_service.errors import AccessMethodNotFound
 
 VERSION = "1.5.0"
 T = TypeVar("T")
 AtLeastOne = Annotated[list[T], msgspec.Meta(min_length=1)]
 
-ACCESS_ID = "https"  # of the one access method there is: the bytes, through this service
+ACCESS_ID = "https"  # of our own access method: the bytes, through this service
 
 
 class Checksum(msgspec.Struct, kw_only=True):
@@ -23,10 +26,12 @@ class Checksum(msgspec.Struct, kw_only=True):
     type: str
 
 
-class AccessURL(msgspec.Struct, kw_only=True):
+class AccessURL(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where the bytes can be fetched."""
 
     url: str
+    headers: list[str] | UnsetType = UNSET
+    """Each `Name: value`."""
 
 
 class AccessMethod(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -35,6 +40,18 @@ class AccessMethod(msgspec.Struct, kw_only=True, omit_defaults=True):
     type: Literal["s3", "gs", "ftp", "gsiftp", "globus", "htsget", "https", "file"]
     access_url: AccessURL
     access_id: str
+    region: str | UnsetType = UNSET
+    cloud: str | UnsetType = UNSET
+    available: bool | UnsetType = UNSET
+
+
+class ContentsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A member of a bundle."""
+
+    name: str
+    id: str | UnsetType = UNSET
+    drs_uri: list[str] | UnsetType = UNSET
+    contents: "list[ContentsObject] | UnsetType" = UNSET
 
 
 class DrsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -47,11 +64,13 @@ class DrsObject(msgspec.Struct, kw_only=True, omit_defaults=True):
     checksums: AtLeastOne[Checksum]
     name: str
     updated_time: datetime
-    mime_type: str
-    access_methods: AtLeastOne[AccessMethod]
+    mime_type: str | UnsetType = UNSET
+    access_methods: AtLeastOne[AccessMethod] | UnsetType = UNSET
+    contents: list[ContentsObject] | UnsetType = UNSET
     version: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     aliases: list[str] | UnsetType = UNSET
+    tags: dict[str, str] | UnsetType = UNSET
 
 
 class Authorizations(msgspec.Struct, kw_only=True):
@@ -61,12 +80,13 @@ class Authorizations(msgspec.Struct, kw_only=True):
     supported_types: list[Literal["None", "BasicAuth", "BearerAuth", "PassportAuth"]]
 
 
-class BulkAccessURL(msgspec.Struct, kw_only=True):
+class BulkAccessURL(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where the bytes of one object can be fetched."""
 
     drs_object_id: str
     drs_access_id: str
     url: str
+    headers: list[str] | UnsetType = UNSET
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -92,6 +112,22 @@ class BulkObjects(msgspec.Struct, kw_only=True):
     resolved_drs_object: list[DrsObject]
 
 
+class FoundObjects(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a lookup by checksum found: bulk objects, and where to go on if there are more."""
+
+    summary: Summary
+    unresolved_drs_objects: list[Unresolved]
+    resolved_drs_object: list[DrsObject]
+    next_page_token: str | UnsetType = UNSET
+
+
+class ListedObjects(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A page of a listing."""
+
+    resolved_drs_object: list[DrsObject]
+    next_page_token: str | UnsetType = UNSET
+
+
 class BulkAuthorizations(msgspec.Struct, kw_only=True):
     summary: Summary
     unresolved_drs_objects: list[Unresolved]
@@ -105,35 +141,113 @@ class BulkAccessURLs(msgspec.Struct, kw_only=True):
 
 
 class DrsObjects(msgspec.Struct, kw_only=True):
-    """Objects, in the order in which their files were sent."""
+    """Objects, in the order of the request."""
 
     objects: list[DrsObject]
 
 
+class UploadDetails(msgspec.Struct, kw_only=True):
+    """How to send the bytes: as the one file of a form, or as a body."""
+
+    post_url: str
+    put_url: str
+    expires_at: datetime
+
+
+class UploadMethod(msgspec.Struct, kw_only=True):
+    """A way to send the bytes of one file; access_url is what to register."""
+
+    type: str
+    access_url: AccessURL
+    upload_details: UploadDetails
+
+
+class UploadResponseObject(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What was announced, and how to send it."""
+
+    name: str
+    size: int
+    mime_type: str
+    checksums: AtLeastOne[Checksum]
+    upload_methods: list[UploadMethod]
+    description: str | UnsetType = UNSET
+    aliases: list[str] | UnsetType = UNSET
+
+
+class UploadResponse(msgspec.Struct, kw_only=True):
+    responses: list[UploadResponseObject]
+
+
 def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
+    """An object without its contents: those of a bundle may be many, and are streamed."""
+    methods = [access_method(one) for one in stored.external_access]
+    if stored.kind is Kind.BLOB:
+        methods.insert(0, AccessMethod(type="https", access_id=ACCESS_ID, access_url=own_url(stored, urls)))
     return DrsObject(
         id=stored.id,
         self_uri=urls.drs(stored.id),
-        size=stored.blob.size,
+        size=stored.size,
         created_time=stored.created_time,
         updated_time=stored.updated_time,
         name=stored.name,
-        mime_type=stored.media_type,
+        mime_type=stored.media_type or UNSET,
         version=stored.version or UNSET,
         description=stored.description or UNSET,
         aliases=list(stored.aliases) or UNSET,
-        checksums=[
-            Checksum(checksum=stored.blob.digest.hex, type="sha-256"),
-            *(Checksum(checksum=one.value, type=one.algorithm) for one in stored.checksums),
-        ],
-        access_methods=[
-            AccessMethod(type="https", access_id=ACCESS_ID, access_url=access_url(stored, urls)),
-        ],
+        checksums=[Checksum(checksum=one.value, type=one.algorithm) for one in stored.checksums],
+        access_methods=methods or UNSET,
+        tags=dict(stored.tags) or UNSET,
     )
 
 
-def access_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
+def access_method(access: ExternalAccess) -> AccessMethod:
+    return AccessMethod(
+        type=cast(Any, access.type),
+        access_id=access.id,
+        access_url=AccessURL(url=access.url, headers=list(access.headers) or UNSET),
+        region=access.region or UNSET,
+        cloud=access.cloud or UNSET,
+        available=UNSET if access.available is None else access.available,
+    )
+
+
+def own_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
     return AccessURL(url=urls.data(stored.id))
+
+
+def access_url(stored: StoredObject, access_id: str, urls: PublicUrls) -> AccessURL:
+    """AccessMethodNotFound."""
+    if access_id == ACCESS_ID and stored.kind is Kind.BLOB:
+        return own_url(stored, urls)
+    for one in stored.external_access:
+        if one.id == access_id:
+            return AccessURL(url=one.url, headers=list(one.headers) or UNSET)
+    raise AccessMethodNotFound
+
+
+def member(one: Member, urls: PublicUrls) -> ContentsObject:
+    """A member without its own contents."""
+    uris = list(one.drs_uris) or UNSET if one.id is None else [urls.drs(one.id)]
+    return ContentsObject(name=one.name, id=one.id or UNSET, drs_uri=uris)
+
+
+def upload_response(upload: Upload, urls: PublicUrls) -> UploadResponseObject:
+    url = urls.upload(upload.id)
+    return UploadResponseObject(
+        name=upload.name.original,
+        size=upload.size,
+        mime_type=upload.media_type,
+        checksums=[Checksum(checksum=one.value, type=one.algorithm) for one in upload.checksums],
+        description=upload.description or UNSET,
+        aliases=list(upload.aliases) or UNSET,
+        upload_methods=[
+            UploadMethod(
+                type="https",
+                access_url=AccessURL(url=url),
+                upload_details=UploadDetails(post_url=url, put_url=url, expires_at=upload.expires_at),
+            )
+        ],
+    )
 
 
 def authorizations(object_id: str) -> Authorizations:

@@ -1,0 +1,121 @@
+"""Uploads that are announced first: bytes come to a URL of their own, and wait there to be registered."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs, uploads
+from drs_service.db.pool import Database
+from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
+from drs_service.domain.checksums import COMPUTABLE, Checksum
+from drs_service.domain.digest import Digest
+from drs_service.domain.names import FileName
+from drs_service.domain.uploads import Upload, is_upload_id
+from drs_service.errors import (
+    ChecksumMismatch,
+    Forbidden,
+    SizeMismatch,
+    UploadConflict,
+    UploadNotFound,
+    UploadTooLarge,
+)
+from drs_service.usecases.uploads import Incoming
+
+ID_BYTES = 24  # unguessable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What somebody says of bytes to come."""
+
+    name: FileName
+    size: int
+    media_type: str
+    checksums: tuple[Checksum, ...]
+    description: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class Announcing:
+    def __init__(self, database: Database, store: BlobStore, *, lifetime: timedelta) -> None:
+        self._database = database
+        self._store = store
+        self._lifetime = lifetime
+
+    async def announce(self, principal: Principal, announced: Sequence[Announcement]) -> list[Upload]:
+        """An upload for each, all or none. Forbidden, UploadTooLarge."""
+        if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
+            raise Forbidden
+        for one in announced:
+            if one.size > self._store.max_bytes:
+                raise UploadTooLarge(f"{one.name.original} has {one.size} bytes; {self._store.max_bytes} are accepted.")
+        new = [
+            Upload(
+                id=secrets.token_urlsafe(ID_BYTES),
+                owner=principal.id,
+                space=DEFAULT_SPACE,
+                name=one.name,
+                media_type=one.media_type,
+                size=one.size,
+                checksums=one.checksums,
+                expires_at=datetime.now(UTC) + self._lifetime,
+                description=one.description,
+                aliases=one.aliases,
+            )
+            for one in announced
+        ]
+        async with self._database.transaction() as connection:
+            await uploads.insert(connection, new)
+        return new
+
+    async def receive(self, upload_id: str, incoming: Incoming) -> Upload:
+        """Keep the bytes of an upload, held to what was announced. When this returns they are durable.
+
+        Whoever knows the id may send them; the same bytes again change nothing. UploadNotFound, UploadConflict,
+        SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
+        """
+        if not is_upload_id(upload_id):
+            raise UploadNotFound
+        async with self._database.connection() as connection:
+            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
+        if upload is None:
+            raise UploadNotFound
+        if incoming.length not in (None, upload.size):
+            raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {incoming.length}.")
+        announced = {one.algorithm: one.value for one in upload.checksums}
+        async with self._store.receive(
+            incoming.source,
+            expect=incoming.digest,
+            length=incoming.length,
+            algorithms=announced.keys() & COMPUTABLE,
+        ) as arrival:
+            if arrival.blob.size != upload.size:
+                raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arrival.blob.size}.")
+            for one in (Checksum("sha-256", arrival.blob.digest.hex), *arrival.checksums):
+                if announced.get(one.algorithm, one.value) != one.value:
+                    raise ChecksumMismatch(
+                        f"The bytes received have the {one.algorithm} {one.value}, not {announced[one.algorithm]} as "
+                        "announced. Nothing was stored."
+                    )
+            check_awaits(upload, arrival.blob.digest)
+            await arrival.keep()
+            async with self._database.transaction() as connection:
+                await blobs.lock(connection, [arrival.blob.digest])
+                upload = (await uploads.select_locked(connection, [upload_id])).get(upload_id)
+                check_awaits(upload, arrival.blob.digest)
+                await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
+                await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
+                if arrival.checksums:
+                    await blobs.insert_checksums(connection, arrival.blob.digest, arrival.checksums)
+                await uploads.arrived(connection, upload_id, arrival.blob.digest)
+                return (await uploads.select(connection, [upload_id]))[upload_id]
+
+
+def check_awaits(upload: Upload | None, digest: Digest) -> None:
+    """UploadNotFound, UploadConflict unless these bytes may come to it."""
+    if upload is None:
+        raise UploadNotFound  # it expired, or was registered by somebody who sent the bytes too
+    if upload.blob is not None and upload.blob.digest != digest:
+        raise UploadConflict

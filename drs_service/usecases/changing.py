@@ -1,0 +1,124 @@
+"""Changing what is known of objects, and deleting them. Several are changed all or none."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+
+from drs_service.db import objects
+from drs_service.db.pool import Connection, Database
+from drs_service.domain.access import Action, Principal, may
+from drs_service.domain.checksums import Checksum
+from drs_service.domain.object_ids import is_object_id
+from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
+from drs_service.errors import (
+    AccessMethodInvalid,
+    ChecksumConflict,
+    Forbidden,
+    ObjectDeleted,
+    ObjectNotFound,
+    Unavailable,
+)
+from drs_service.usecases.objects import epitaph
+from drs_service.usecases.sweep import Sweep
+
+log = structlog.get_logger()
+
+
+class Changing:
+    def __init__(self, database: Database, sweep: Sweep) -> None:
+        self._database = database
+        self._sweep = sweep
+
+    async def replace_access(
+        self, principal: Principal, access: Mapping[str, Sequence[ExternalAccess]]
+    ) -> list[DrsObject]:
+        """Replace the ways to the bytes that are not ours, by object id; ours stays as long as the bytes are here.
+
+        ObjectNotFound, ObjectDeleted, Forbidden, AccessMethodInvalid.
+        """
+        async with self._changing(principal, list(access)) as (connection, found):
+            for object_id, ways in access.items():
+                if not ways and found[object_id].kind is Kind.EXTERNAL:
+                    raise AccessMethodInvalid("No way to the bytes would be left: they are not kept here.")
+                await objects.replace_access(connection, object_id, ways)
+            return await reread(connection, access)
+
+    async def add_checksums(self, principal: Principal, stated: Mapping[str, Sequence[Checksum]]) -> list[DrsObject]:
+        """Add checksums by object id; those that are there already change nothing.
+
+        ObjectNotFound, ObjectDeleted, Forbidden, ChecksumConflict.
+        """
+        async with self._changing(principal, list(stated)) as (connection, found):
+            for object_id, checksums in stated.items():
+                known = {one.algorithm: one.value for one in found[object_id].checksums}
+                for one in checksums:
+                    if known.get(one.algorithm, one.value) != one.value:
+                        raise ChecksumConflict(
+                            f"The {one.algorithm} of {object_id} is {known[one.algorithm]}, not {one.value}."
+                        )
+                new = [one for one in checksums if one.algorithm not in known]
+                if new:
+                    await objects.add_checksums(connection, object_id, new)
+            return await reread(connection, stated)
+
+    async def replace_tags(self, principal: Principal, object_id: str, tags: Mapping[str, str]) -> DrsObject:
+        """ObjectNotFound, ObjectDeleted, Forbidden."""
+        async with self._changing(principal, [object_id]) as (connection, _):
+            await objects.replace_tags(connection, object_id, tags.items())
+            [changed] = await reread(connection, [object_id])
+            return changed
+
+    async def delete(
+        self, principal: Principal, object_ids: Sequence[str], *, reason: str | None, for_good: bool, bytes_too: bool
+    ) -> None:
+        """Leave a tombstone of each, or nothing at all if for_good.
+
+        Bytes that nothing refers to any more go with the next sweep that comes after its grace time, or at once if
+        bytes_too. Deleting a tombstone again changes nothing, unless for_good. ObjectNotFound, Forbidden.
+        """
+        async with self._database.transaction() as connection:
+            found = await objects.select_locked(connection, [one for one in object_ids if is_object_id(one)])
+            check_all(principal, Action.DELETE, object_ids, found)
+            if for_good:
+                await objects.delete(connection, object_ids)
+            else:
+                await objects.bury(connection, object_ids, reason=reason)
+        if bytes_too:
+            for digest in {one.blob.digest for one in found.values() if one.blob is not None}:
+                # The objects are gone as promised; what cannot be deleted now, the sweep will.
+                with suppress(Unavailable):
+                    await self._sweep.settle(digest)
+
+    @asynccontextmanager
+    async def _changing(
+        self, principal: Principal, object_ids: Sequence[str]
+    ) -> AsyncIterator[tuple[Connection, Mapping[str, DrsObject]]]:
+        """A transaction in which nobody else changes these objects."""
+        async with self._database.transaction() as connection:
+            found = await objects.select_locked(connection, [one for one in object_ids if is_object_id(one)])
+            check_all(principal, Action.CHANGE, object_ids, found)
+            for one in found.values():
+                if one.tombstone is not None:
+                    raise ObjectDeleted(f"{one.id}: {epitaph(one.tombstone)}")
+            yield connection, found
+
+
+def check_all(principal: Principal, action: Action, object_ids: Sequence[str], found: Mapping[str, DrsObject]) -> None:
+    """ObjectNotFound names those that are not there or may not be seen; Forbidden if one may only be seen."""
+    unseen = [
+        object_id
+        for object_id in object_ids
+        if object_id not in found or not may(principal, Action.READ, space=found[object_id].space)
+    ]
+    if unseen:
+        few = ", ".join(unseen[:10]) + (", …" if len(unseen) > 10 else "")
+        raise ObjectNotFound(f"There are no objects with these ids: {few}. Nothing was changed.")
+    if not all(may(principal, action, space=one.space) for one in found.values()):
+        raise Forbidden
+
+
+async def reread(connection: Connection, object_ids: Mapping[str, object] | Sequence[str]) -> list[DrsObject]:
+    """The objects as they have become, in the order asked."""
+    rows = await objects.select(connection, list(object_ids))
+    return [rows[object_id] for object_id in object_ids]
