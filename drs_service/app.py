@@ -15,8 +15,8 @@ from litestar.types import ASGIApp
 
 from drs_service.api import face
 from drs_service.api.answers import Json
-from drs_service.api.drs import objects as drs_objects
 from drs_service.api.drs import service_info
+from drs_service.api.drs.rendering import face_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.server import Protocol
 from drs_service.db import changes
@@ -43,9 +43,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
     async with open_parts(settings, name="drs-service web") as (database, store):
         await check_schema(database)
         await check_store(database, store)
-        objects: Objects[Json] = Objects(
-            database, face=partial(drs_objects.face, urls=urls), keep=settings.object_cache_size
-        )
+        objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
         sweep = Sweep(database, store)
         usecases = face.UseCases(
             objects=objects,
@@ -74,6 +72,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
                 upload_idle=settings.upload_idle_seconds,
                 max_form_files=settings.max_form_files,
                 origins=settings.cors_origins,
+                prefix_1_2=settings.drs_1_2_prefix,
             )
         finally:
             listening.cancel()

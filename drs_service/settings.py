@@ -49,6 +49,7 @@ class Settings:
     port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65535)
     public_url: str | None = setting(None, "how clients reach the service; default http://HOST:PORT")
     cors_origins: tuple[str, ...] = setting((), "origins whose pages may read and write; * lets every page read")
+    drs_1_2_prefix: str | None = setting(None, "path, such as /1.2, before a second mount for clients of DRS 1.2")
     processes: int = setting(1, "web processes", least=1, most=256)
 
     # Where it keeps things
@@ -106,6 +107,8 @@ class Settings:
         found = []
         if self.public_url is not None and not usable_url(self.public_url):
             found.append("PUBLIC_URL: must be http(s)://host.name[:port][/path], in ASCII and no more than that")
+        if self.drs_1_2_prefix is not None and not re.fullmatch(r"/[A-Za-z0-9][A-Za-z0-9._~-]*", self.drs_1_2_prefix):
+            found.append("DRS_1_2_PREFIX: must be a slash and a name of A-Z a-z 0-9 . _ ~ -, such as /1.2")
         for origin in self.cors_origins:
             if origin != ANY_ORIGIN and not is_origin(origin):
                 found.append(
@@ -135,8 +138,8 @@ class Settings:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a field. Two go by the names that every platform gives them."""
-    return name.upper() if name in {"database_url", "public_url"} else f"DRS_{name.upper()}"
+    """The environment variable of a field. Two go by the names that every platform gives them, one says DRS already."""
+    return name.upper() if name in {"database_url", "public_url", "drs_1_2_prefix"} else f"DRS_{name.upper()}"
 
 
 def parse(kind: object, text: str) -> object:

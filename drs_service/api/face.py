@@ -14,7 +14,7 @@ from drs_service.api import files, health
 from drs_service.api.answers import Json
 from drs_service.api.cors import Cors
 from drs_service.api.document import Documented, leave_out_examples
-from drs_service.api.drs import bulk, changing, finding, registering, service_info
+from drs_service.api.drs import bulk, changing, finding, registering, service_info, version_1_2
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.drs.rendering import Rendering
 from drs_service.api.errors import EXCEPTION_HANDLERS
@@ -57,6 +57,7 @@ def build(
     upload_idle: float,
     max_form_files: int,
     origins: Collection[str],
+    prefix_1_2: str | None,
 ) -> ASGIApp:
     rendering = Rendering(usecases.bundles, urls)
     drs: Sequence[HTTPRouteHandler] = [
@@ -67,9 +68,13 @@ def build(
         *registering.routes(usecases.registering, usecases.announcing, rendering, urls, most=max_bulk),
         *changing.routes(usecases.changing, rendering, urls, most=max_bulk),
     ]
+    mounts = [Router(DRS_PATH, route_handlers=drs, tags=["DRS"])]
+    if prefix_1_2 is not None:
+        older = version_1_2.routes(usecases.objects, usecases.bundles, urls, identity)
+        mounts.append(Router(prefix_1_2 + DRS_PATH, route_handlers=older, include_in_schema=False))
     app = Litestar(
         route_handlers=[
-            Router(DRS_PATH, route_handlers=drs, tags=["DRS"]),
+            *mounts,
             *files.routes(usecases.objects, usecases.downloads),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *health.routes(usecases.health),

@@ -6,15 +6,18 @@ service-info, for each object and for each access. A case is one thing that it l
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from drs_service.api.public import DRS_PATH
-from tests.support.server import Service
+from drs_service.settings import Settings
+from tests.support.server import Service, running
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / ".venv-compliance" / "bin"
@@ -23,42 +26,74 @@ ENVIRONMENT = {"PYTHONPATH": str(ROOT / "tests" / "support" / "compliance")}
 # The ways in that the suite knows: by the last it comes with POST. Here all of them lead to what anybody may see.
 WAYS_IN = {"none": "", "basic": "dXNlcjpwYXNzd29yZA==", "bearer": "token", "passport": ["a.b.c"]}
 
-# What fails, and why; in the end nothing does. DRS 1.2's service-info is closed: it has no member of 1.4 or 1.5.
-EXPECTED = {
-    (
-        "Service Info response schema validation",
-        "Additional properties are not allowed ('drs', 'maxBulkRequestLength' were unexpected)",
-    ),
-}
+# What it says of every bundle.
+SKIPPED = (
+    "DRS Object Info has access information",
+    "Skip this test case as access_methods is optional for a DRS Bundle",
+)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def speaking_1_2(settings: Settings) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+    """A service with a second mount: DRS 1.2's service-info is closed to the members of 1.4 and 1.5."""
+    async with (
+        running(replace(settings, drs_1_2_prefix="/1.2")) as service,
+        httpx.AsyncClient(base_url=service.url) as client,
+    ):
+        yield service, client
 
 
 async def test_the_suite_of_ga4gh_finds_nothing_wrong(
-    own_service: Service, own_client: httpx.AsyncClient, tmp_path: Path
+    speaking_1_2: tuple[Service, httpx.AsyncClient], tmp_path: Path
 ) -> None:
-    objects = [
-        {"drs_id": await put(own_client, way), "auth_type": way, "auth_token": token, "is_bundle": False}
-        for way, token in WAYS_IN.items()
-    ]
+    service, client = speaking_1_2
+    objects = [await put(client, way) for way in WAYS_IN]
+    blobs = [described(one, way) for one, way in zip(objects, WAYS_IN, strict=True)]
+    inner = await bundled(client, *objects[:2])
+    bundles = [described(one, "none", is_bundle=True) for one in (inner, await bundled(client, inner, *objects[2:]))]
     config = {
         "service_info": {"auth_type": "none", "auth_token": ""},
-        "drs_object_info": objects,
-        "drs_object_access": objects,
+        "drs_object_info": [*blobs, *bundles],
+        "drs_object_access": blobs,
     }
-    cases = list(cases_of(await report(own_service.url + DRS_PATH, config, tmp_path)))
-    assert failed(cases) == sorted(EXPECTED)
-    # Status, type and shape of service-info, of each object and of each access; and two of each object's methods.
-    assert len(cases) == 3 + len(objects) * (3 + 2) + len(objects) * 3
+    cases = list(cases_of(await report(service.url + "/1.2" + DRS_PATH, config, tmp_path)))
+    assert failed(cases) == [SKIPPED] * len(bundles)
+    # Status, type and shape of service-info, of each object and of each access; two of each object's methods; and each
+    # bundle expanded.
+    assert len(cases) == 3 + (len(blobs) + len(bundles)) * (3 + 2) + len(bundles) + len(blobs) * 3
+
+
+async def test_what_1_2_does_not_know_is_left_out_of_its_mount(speaking_1_2: tuple[Service, httpx.AsyncClient]) -> None:
+    _, client = speaking_1_2
+    candidate = {
+        "size": 1,
+        "checksums": [{"type": "md5", "checksum": "0" * 32}],
+        "tags": {"sample": "NA12878"},
+        "access_methods": [
+            {"type": "s3", "access_url": {"url": "s3://a/b"}, "region": "eu-west-1", "cloud": "aws", "available": True}
+        ],
+    }
+    answer = await client.post(f"{DRS_PATH}/objects/register", json={"candidates": [candidate]})
+    [made] = answer.json()["objects"]
+    older = (await client.get(f"/1.2{DRS_PATH}/objects/{made['id']}")).json()
+    assert made.pop("tags") == candidate["tags"]
+    assert made["access_methods"][0].pop("cloud") == "aws"
+    assert made["access_methods"][0].pop("available") is True
+    assert older == made
+    assert (await client.get(f"/1.2{DRS_PATH}/objects")).status_code in {404, 405}
+    assert "1.2" not in (await client.get("/schema/openapi.json")).json()["paths"]
 
 
 async def test_a_fault_is_found(own_service: Service, tmp_path: Path) -> None:
-    nothing = [{"drs_id": "nothing", "auth_type": "none", "auth_token": "", "is_bundle": False}]
+    nothing = [described("nothing", "none")]
     config = {
         "service_info": {"auth_type": "none", "auth_token": ""},
         "drs_object_info": nothing,
         "drs_object_access": nothing,
     }
     cases = list(cases_of(await report(own_service.url + DRS_PATH, config, tmp_path)))
-    assert {name for name, _ in set(failed(cases)) - EXPECTED} == {
+    assert {name for name, _ in failed(cases)} == {
+        "Service Info response schema validation",  # the mount of 1.5
         "DRS Object Info response status code validation",
         "DRS Object Info response schema validation",
         "DRS Object Info has access information",
@@ -90,6 +125,18 @@ async def put(client: httpx.AsyncClient, name: str) -> str:
     answer = await client.put(f"/upload/{name}.txt", content=name.encode())
     assert answer.status_code == 201
     return str(answer.json()["id"])
+
+
+def described(object_id: str, way: str, *, is_bundle: bool = False) -> dict[str, Any]:
+    return {"drs_id": object_id, "auth_type": way, "auth_token": WAYS_IN[way], "is_bundle": is_bundle}
+
+
+async def bundled(client: httpx.AsyncClient, *members: str) -> str:
+    """A bundle of these objects."""
+    contents = [{"name": f"member-{number}", "id": one} for number, one in enumerate(members)]
+    answer = await client.post(f"{DRS_PATH}/objects/register", json={"candidates": [{"contents": contents}]})
+    assert answer.status_code == 201
+    return str(answer.json()["objects"][0]["id"])
 
 
 async def report(base_url: str, config: dict[str, Any], directory: Path) -> dict[str, Any]:

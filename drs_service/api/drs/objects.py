@@ -19,7 +19,6 @@ from drs_service.api.drs.requests import AccessRequest, Expand, ObjectRequest
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
-from drs_service.domain.objects import DrsObject
 from drs_service.errors import ObjectPending
 from drs_service.usecases.objects import Objects
 
@@ -37,11 +36,6 @@ ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes a
 AccessId = Annotated[str, PathParameter(description="an access_id of the object's access_methods")]
 
 
-def face(drs_object: DrsObject, urls: PublicUrls) -> Json:
-    """The JSON of the object without contents. It is made once and given as often as it is asked for."""
-    return Json(shapes.shape(drs_object, urls), cache_control=METADATA, cached=True)
-
-
 def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> list[HTTPRouteHandler]:
     @route(
         PATH,
@@ -52,12 +46,12 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> li
     )
     async def get_object(object_id: FromPath[str], request: AnyRequest, expand: Expand = False) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        return rendering.one(known.object, known.face, expand=expand)
+        return rendering.one(known, expand=expand)
 
     @post(PATH, status_code=200, summary="Describe an object, to the bearer of passports", responses=OBJECT)
     async def post_object(object_id: FromPath[str], request: AnyRequest, data: JSONBody[ObjectRequest]) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        return rendering.one(known.object, known.face, expand=data.expand)
+        return rendering.one(known, expand=data.expand)
 
     @route(
         PATH,

@@ -11,9 +11,15 @@ from drs_service.api.drs import shapes
 from drs_service.api.public import PublicUrls
 from drs_service.domain.objects import DrsObject, Kind, Member
 from drs_service.usecases.bundles import Bundles, Enter, Leave
+from drs_service.usecases.objects import Known
 
 METADATA = "private, no-cache"  # it can change; a cache asks again, and its ETag is enough
 Shape = Callable[[DrsObject, PublicUrls], object]
+
+
+def face_of(stored: DrsObject, urls: PublicUrls, shape: Shape = shapes.shape) -> Json:
+    """The JSON of an object without contents: its answer, if it is no bundle. It may be given as often as asked for."""
+    return Json(shape(stored, urls), cache_control=METADATA, cached=True)
 
 
 class Rendering:
@@ -28,8 +34,11 @@ class Rendering:
         """The JSON of an object without contents."""
         return msgspec.json.encode(self._shape(stored, self._urls))
 
-    def one(self, stored: DrsObject, face: Json, *, expand: bool) -> ASGIApp:
-        """The answer to a GET or POST of an object, whose face is its JSON without contents."""
+    def one(self, known: Known[Json], *, expand: bool) -> ASGIApp:
+        """The answer to a GET or POST of an object."""
+        stored = known.object
+        # What is kept with the object is its face in the version that most clients speak.
+        face = known.face if self._shape is shapes.shape else face_of(stored, self._urls, self._shape)
         if stored.kind is not Kind.BUNDLE:
             return face
         # An id's member set never changes (DRS 1.5.0, "DRS IDs"), so the rest of its JSON is tag enough.

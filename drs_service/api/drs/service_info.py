@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from litestar import route
@@ -15,6 +15,8 @@ from drs_service.api.answers import Json
 from drs_service.api.document import CONDITIONAL, UNCHANGED
 from drs_service.api.drs.shapes import VERSION
 from drs_service.usecases.statistics import Statistics
+
+CACHE_CONTROL = "public, max-age=60"
 
 
 class Organization(msgspec.Struct, kw_only=True):
@@ -34,14 +36,19 @@ class DrsInfo(msgspec.Struct, kw_only=True, rename="camel"):
     total_object_size: int
 
 
-class ServiceInfo(msgspec.Struct, kw_only=True, rename="camel"):
-    """Who serves here, and how far it goes."""
+class Service(msgspec.Struct, kw_only=True, rename="camel"):
+    """Who serves here: GA4GH Service Info 1.0.0."""
 
     id: str
     name: str
     type: ServiceType
     organization: Organization
     version: str
+
+
+class ServiceInfo(Service, kw_only=True, rename="camel"):
+    """Who serves here, and how far it goes."""
+
     # DRS 1.5.0 requires the limit at the root, deprecates it there, and requires it under `drs` as well.
     max_bulk_request_length: int
     drs: DrsInfo
@@ -56,11 +63,18 @@ class Identity:
     organization_name: str
     organization_url: str
 
+    def said_with(self, drs_version: str) -> dict[str, Any]:
+        """The members of a service info, in a version of DRS."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "type": ServiceType(group="org.ga4gh", artifact="drs", version=drs_version),
+            "organization": Organization(name=self.organization_name, url=self.organization_url),
+            "version": importlib.metadata.version("drs-service"),
+        }
+
 
 def routes(statistics: Statistics, identity: Identity, *, max_bulk: int) -> list[HTTPRouteHandler]:
-    organization = Organization(name=identity.organization_name, url=identity.organization_url)
-    version = importlib.metadata.version("drs-service")
-
     @route(
         "/service-info",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -71,14 +85,10 @@ def routes(statistics: Statistics, identity: Identity, *, max_bulk: int) -> list
     async def service_info() -> ASGIApp:
         totals = await statistics.totals()
         info = ServiceInfo(
-            id=identity.id,
-            name=identity.name,
-            type=ServiceType(group="org.ga4gh", artifact="drs", version=VERSION),
-            organization=organization,
-            version=version,
+            **identity.said_with(VERSION),
             max_bulk_request_length=max_bulk,
             drs=DrsInfo(max_bulk_request_length=max_bulk, object_count=totals.objects, total_object_size=totals.bytes),
         )
-        return Json(info, cache_control="public, max-age=60", cached=True)
+        return Json(info, cache_control=CACHE_CONTROL, cached=True)
 
     return [service_info]
