@@ -1,4 +1,4 @@
-"""The command line: `drs-service serve | worker | migrate | check`."""
+"""The command line: `drs-service serve | worker | migrate | check | resolve`."""
 
 import asyncio
 import os
@@ -105,6 +105,23 @@ def check() -> None:
     for finding in findings:
         click.echo(f"{finding.part:10} {finding.fault or 'ok'}")
     sys.exit(any(finding.fault for finding in findings))
+
+
+@command("resolve")
+@click.argument("uri", nargs=-1, required=True)
+def resolve(uri: tuple[str, ...]) -> None:
+    """Say where the object of a DRS URI is: the URL of its JSON, one line for each.
+
+    Compact identifiers, such as drs://dg.4503:abc, are looked up at identifiers.org and n2t.net.
+    """
+    from drs_service import parts
+
+    async def resolved() -> None:
+        async with parts.open_resolver(read_settings()) as resolver:
+            for one in uri:
+                click.echo(await resolver.resolve(one))
+
+    asyncio.run(resolved())
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -8,8 +8,10 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.errors import SettingsInvalid
+from drs_service.outgoing import open_http
 from drs_service.settings import Settings
 from drs_service.usecases.health import Finding, Health
+from drs_service.usecases.resolving import IdentifiersOrg, N2t, Resolver
 
 
 @asynccontextmanager
@@ -31,6 +33,13 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
             yield database, store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def open_resolver(settings: Settings) -> AsyncIterator[Resolver]:
+    """The resolver of DRS URIs, with the registries of the settings."""
+    async with open_http(timeout_seconds=settings.resolver_timeout_seconds) as http:
+        yield Resolver([IdentifiersOrg(http, settings.identifiers_org_url), N2t(http, settings.n2t_url)])
 
 
 async def check_schema(database: Database) -> None:

@@ -79,6 +79,11 @@ class Settings:
     organization_name: str = setting("Unnamed organization", "who runs it")
     organization_url: str = setting("https://example.org", "where that organization is found")
 
+    # Who knows where the objects of compact identifiers are
+    identifiers_org_url: str = setting("https://registry.api.identifiers.org", "the registry API of identifiers.org")
+    n2t_url: str = setting("https://n2t.net", "n2t.net")
+    resolver_timeout_seconds: int = setting(10, "how long each of them may take to answer", least=1)
+
     log_level: str = setting("info", "debug, info, warning or error")
 
     @classmethod
@@ -109,6 +114,9 @@ class Settings:
             found.append("PUBLIC_URL: must be http(s)://host.name[:port][/path], in ASCII and no more than that")
         if self.drs_1_2_prefix is not None and not re.fullmatch(r"/[A-Za-z0-9][A-Za-z0-9._~-]*", self.drs_1_2_prefix):
             found.append("DRS_1_2_PREFIX: must be a slash and a name of A-Z a-z 0-9 . _ ~ -, such as /1.2")
+        for name in ("identifiers_org_url", "n2t_url"):
+            if not re.fullmatch(r"https?://[!-~]+", getattr(self, name)):
+                found.append(f"{variable(name)}: must be an http(s) URL")
         for origin in self.cors_origins:
             if origin != ANY_ORIGIN and not is_origin(origin):
                 found.append(

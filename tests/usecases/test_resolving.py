@@ -504,3 +504,30 @@ async def test_https_is_not_left_for_http(served: Registries, tmp_path: Path) ->
 
         safe.instead = leave
         assert "redirects from https to http" in await ask(SSL_CERT_FILE=str(certificate))
+
+
+async def test_the_command_line_resolves(served: Registries) -> None:
+    """One line for each URI; one that nobody knows ends it with a message."""
+    uris = [f"drs://drs.example.org/{UUID}", f"drs://drs.42:{UUID}"]
+    done = await resolved(served, *uris)
+    assert done.stdout.decode().splitlines() == [
+        f"https://drs.example.org/ga4gh/drs/v1/objects/{UUID}",
+        f"https://n2t.example/ga4gh/drs/v1/objects/{UUID}",
+    ]
+    for unknown in ("drs://nobody.knows:1", "drs://a b", "https://drs.example.org/1"):
+        done = await resolved(served, unknown)
+        assert (done.returncode, done.stdout) == (78, b"")
+        assert done.stderr.startswith(b"drs-service: ")
+        assert done.stderr.count(b"\n") == 1
+
+
+async def resolved(served: Registries, *uris: str) -> "subprocess.CompletedProcess[bytes]":
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "drs_service", "resolve", *uris),
+        env={"DRS_IDENTIFIERS_ORG_URL": served.url, "DRS_N2T_URL": served.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(uris, process.returncode, out, err)
