@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import downloads, memory, objects, startup, uploads
+from benchmarks import downloads, drs, memory, objects, startup, uploads
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -14,6 +14,9 @@ from benchmarks.scale import FULL, QUICK, Scale
 BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "requests": objects.requests,
     "many": objects.many,
+    "bulk": drs.bulk,
+    "finding": drs.finding,
+    "bundles": drs.bundles,
     "downloads": downloads.downloads,
     "uploads": uploads.uploads,
     "memory": memory.memory,

@@ -28,8 +28,8 @@ FILL = """
         SELECT sha256(i::text::bytea), i FROM generate_series(0, {last}) AS i;
     INSERT INTO replicas (digest, place, key)
         SELECT digest, 'primary', 'sha256/' || encode(digest, 'hex') FROM blobs;
-    INSERT INTO objects (id, digest, name, file_name, media_type)
-        SELECT lpad(i::text, 26, '0'), sha256(i::text::bytea), 'reads-' || i || '.bam', 'reads-' || i || '.bam',
+    INSERT INTO objects (id, digest, size, name, file_name, media_type)
+        SELECT lpad(i::text, 26, '0'), sha256(i::text::bytea), i, 'reads-' || i || '.bam', 'reads-' || i || '.bam',
             'application/octet-stream'
         FROM generate_series(0, {last}) AS i;
 """
@@ -99,20 +99,24 @@ def rate(url: str, connections: int, scale: Scale, walk: Walk | None) -> float:
     return load(url, connections, scale, walk).rate
 
 
-def latency(url: str, connections: int, scale: Scale, walk: Walk) -> float:
+def latency(url: str, connections: int, scale: Scale, walk: Walk | None) -> float:
     return load(url, connections, scale, walk).p50
 
 
-def load(url: str, connections: int, scale: Scale, walk: Walk | None) -> Load:
-    """Ask with so many connections for as long as a round takes; the ids of walk are appended to url."""
+def load(url: str, connections: int, scale: Scale, walk: Walk | None, *, many: int = 1) -> Load:
+    """Ask with so many connections for as long as a round takes; the ids of walk are appended to url, or sent many
+    at once."""
     command = ["-t1", f"-c{connections}", f"-d{scale.seconds}s", "-s", str(SCRIPT), url]
-    said = run("wrk", *command, *(["--", *walk.arguments()] if walk is not None else []))
+    ids = ["--", *walk.arguments(), *([str(many)] if many > 1 else [])] if walk is not None else []
+    said = run("wrk", *command, *ids)
     [result] = [line for line in said.splitlines() if line.startswith("RESULT ")]
     answers, duration, p50, failed = map(int, result.split()[1:])
     if failed or not answers:
         raise RuntimeError(f"wrk counts {answers} answers and {failed} failures.")
     if walk is not None:
-        walk.went(answers + 2 * connections)  # asked for and not answered when the time was up; wrk's own trial
+        walk.went(
+            (answers + 2 * connections) * many
+        )  # asked for and not answered when the time was up; wrk's own trial
     return Load(answers / duration * 1e6, p50)
 
 

@@ -1,6 +1,7 @@
 -- migrate:up
 -- An object is a blob of ours, a bundle of members, or something external that lies where its access methods say. A
--- deleted one stays as a tombstone, which lets go of its blob and remembers the size.
+-- deleted one stays as a tombstone, which lets go of its blob and remembers the size. The size of a blob stands here as
+-- well as there, so that reading an object does not touch the table of blobs.
 ALTER TABLE objects
     ADD COLUMN kind text NOT NULL DEFAULT 'blob',
     ALTER COLUMN digest DROP NOT NULL,
@@ -11,11 +12,9 @@ ALTER TABLE objects
     ADD COLUMN verifying boolean NOT NULL DEFAULT false,
     ADD COLUMN deleted_time timestamptz,
     ADD COLUMN deleted_reason text,
+    ADD CONSTRAINT objects_size_not_negative CHECK (size >= 0),
     ADD CONSTRAINT objects_kind_known CHECK (kind IN ('blob', 'bundle', 'external')),
-    ADD CONSTRAINT objects_blob_or_size CHECK (
-        CASE WHEN kind = 'blob' AND deleted_time IS NULL THEN digest IS NOT NULL AND size IS NULL
-        ELSE digest IS NULL AND size IS NOT NULL AND size >= 0 END
-    ),
+    ADD CONSTRAINT objects_digest_of_blobs CHECK ((digest IS NOT NULL) = (kind = 'blob' AND deleted_time IS NULL)),
     ADD CONSTRAINT objects_entries_of_bundles CHECK (
         CASE WHEN kind = 'bundle' THEN entries IS NOT NULL AND entries >= 0 ELSE entries IS NULL END
     ),
@@ -28,7 +27,9 @@ ALTER TABLE objects
     ADD CONSTRAINT objects_description_length CHECK (char_length(description) BETWEEN 1 AND 8192),
     ADD CONSTRAINT objects_version_length CHECK (char_length(version) BETWEEN 1 AND 255);
 COMMENT ON TABLE objects IS 'A DRS object: a name for a blob, for a bundle of members, or for something external.';
-COMMENT ON COLUMN objects.size IS 'bytes; of a bundle, of something external, and of what was deleted: a blob has its own';
+COMMENT ON COLUMN objects.size IS 'bytes';
+UPDATE objects SET size = blobs.size FROM blobs WHERE blobs.digest = objects.digest;
+ALTER TABLE objects ALTER COLUMN size SET NOT NULL;
 COMMENT ON COLUMN objects.entries IS 'of a bundle: its members and theirs, all the way down';
 COMMENT ON COLUMN objects.access_methods IS 'ways to the bytes that are not ours';
 COMMENT ON COLUMN objects.verifying IS 'a job still has to see that the external bytes are as stated';
@@ -77,8 +78,9 @@ ALTER TABLE objects
     DROP CONSTRAINT objects_access_methods_list,
     DROP CONSTRAINT objects_media_type_unless_bundle,
     DROP CONSTRAINT objects_entries_of_bundles,
-    DROP CONSTRAINT objects_blob_or_size,
+    DROP CONSTRAINT objects_digest_of_blobs,
     DROP CONSTRAINT objects_kind_known,
+    DROP CONSTRAINT objects_size_not_negative,
     DROP COLUMN deleted_reason,
     DROP COLUMN deleted_time,
     DROP COLUMN verifying,

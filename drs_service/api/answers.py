@@ -19,6 +19,7 @@ LEVEL = 5
 GZIP = 16 + zlib.MAX_WBITS  # zlib's way of saying gzip
 
 Header = tuple[bytes, bytes]
+VARY: Header = (b"vary", b"accept-encoding")
 
 
 class Json:
@@ -36,27 +37,33 @@ class Json:
         cached: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._status = status
         self.body = msgspec.json.encode(content)
-        self._tag = hashlib.sha256(self.body).hexdigest()[:32] if cached else None
-        self._headers: list[Header] = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", cache_control.encode("ascii")),
-            *((name.encode("ascii"), value.encode("latin-1")) for name, value in (headers or {}).items()),
-        ]
-        if len(self.body) >= COMPRESS_FROM:
-            self._headers.append((b"vary", b"accept-encoding"))
+        self._status = status
+        self._cache_control = cache_control
+        self._cached = cached
+        self._more_headers = headers
+        self._said: tuple[list[Header], str | None] | None = None
+
+    def _head(self) -> tuple[list[Header], str | None]:
+        """Headers and tag, made when they are first asked for: of many answers only the body is ever used."""
+        if self._said is None:
+            headers = headers_of(self._cache_control, self._more_headers)
+            if len(self.body) >= COMPRESS_FROM:
+                headers.append(VARY)
+            self._said = headers, hashlib.sha256(self.body).hexdigest()[:32] if self._cached else None
+        return self._said
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if_none_match, accept_encoding = conditions_of(scope)
         body, coding = self.body, ""
         if len(body) >= COMPRESS_FROM and accepts_gzip(accept_encoding):
             body, coding = await compressed(body), "gzip"
-        headers = list(self._headers)
+        said, tag = self._head()
+        headers = list(said)
         status = self._status
-        if self._tag is not None:
+        if tag is not None:
             # RFC 9110 8.8.3.3: a coding makes another representation, with a tag of its own.
-            etag = f'"{self._tag}{coding and "-" + coding}"'
+            etag = f'"{tag}{coding and "-" + coding}"'
             headers.append((b"etag", etag.encode("ascii")))
             # RFC 9110 13.1.2: only a GET or HEAD is answered so; the POST twins share this answer.
             if scope.get("method") in {"GET", "HEAD"} and not if_none_match_holds(if_none_match, etag):
@@ -88,12 +95,7 @@ class StreamedJson:
         self._pieces = pieces
         self._status = status
         self._tag = hashlib.sha256(tag).hexdigest()[:32] if tag is not None else None
-        self._headers: list[Header] = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", cache_control.encode("ascii")),
-            (b"vary", b"accept-encoding"),
-            *((name.encode("ascii"), value.encode("latin-1")) for name, value in (headers or {}).items()),
-        ]
+        self._headers = [*headers_of(cache_control, headers), VARY]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._pieces) as pieces:
@@ -118,6 +120,14 @@ class StreamedJson:
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 whole = gathered(first, pieces)
                 await send_all(gzipped(whole) if coding else whole, receive, send)
+
+
+def headers_of(cache_control: str, more: Mapping[str, str] | None) -> list[Header]:
+    return [
+        (b"content-type", b"application/json"),
+        (b"cache-control", cache_control.encode("ascii")),
+        *((name.encode("ascii"), value.encode("latin-1")) for name, value in (more or {}).items()),
+    ]
 
 
 async def gathered(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

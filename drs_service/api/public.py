@@ -13,6 +13,7 @@ class PublicUrls:
     def __init__(self, public_url: str) -> None:
         self._base = public_url.rstrip("/")
         self._hostname = urlsplit(public_url).hostname or ""
+        self._drs = self_uri(self._hostname, "")
 
     @property
     def hostname(self) -> str:
@@ -42,5 +43,5 @@ class PublicUrls:
         return uri.object_id if ours and isinstance(uri, HostnameUri) else None
 
     def drs(self, object_id: str) -> str:
-        """Hostname-based, and without a port, which DRS forbids there."""
-        return self_uri(self._hostname, object_id)
+        """Hostname-based, and without a port, which DRS forbids there. An id has nothing to be encoded."""
+        return self._drs + object_id

@@ -46,7 +46,7 @@ def values(one: NewObject) -> tuple[object, ...]:
         one.id,
         one.kind.value,
         one.blob and one.blob.digest.raw,
-        one.external_size,
+        one.size,
         one.entries,
         one.name,
         one.file_name,
@@ -60,18 +60,15 @@ def values(one: NewObject) -> tuple[object, ...]:
     )
 
 
-# What every reading of objects selects; `objects` may be narrowed, joined and ordered as it likes.
-COLUMNS = """
-    objects.*, blobs.size AS blob_size,
-    ARRAY(SELECT algorithm FROM checksums WHERE digest = objects.digest ORDER BY algorithm) AS algorithms,
-    ARRAY(SELECT value FROM checksums WHERE digest = objects.digest ORDER BY algorithm) AS checksum_values,
-    ARRAY(SELECT algorithm FROM object_checksums WHERE object_id = objects.id ORDER BY algorithm) AS stated_algorithms,
-    ARRAY(SELECT value FROM object_checksums WHERE object_id = objects.id ORDER BY algorithm) AS stated_values,
-    ARRAY(SELECT alias FROM aliases WHERE object_id = objects.id ORDER BY alias) AS aliases,
-    ARRAY(SELECT key FROM tags WHERE object_id = objects.id ORDER BY key) AS tag_keys,
-    ARRAY(SELECT value FROM tags WHERE object_id = objects.id ORDER BY key) AS tag_values
+SELECT = """
+    SELECT objects.*,
+        ARRAY(SELECT ARRAY[algorithm, value] FROM checksums WHERE digest = objects.digest) AS checksums,
+        ARRAY(SELECT ARRAY[algorithm, value] FROM object_checksums WHERE object_id = objects.id) AS stated,
+        ARRAY(SELECT alias FROM aliases WHERE object_id = objects.id) AS aliases,
+        ARRAY(SELECT ARRAY[key, value] FROM tags WHERE object_id = objects.id) AS tags
+    FROM objects WHERE objects.id = ANY($1::text[])
 """
-SELECT = f"SELECT {COLUMNS} FROM objects LEFT JOIN blobs USING (digest) WHERE objects.id = ANY($1::text[])"  # noqa: S608
+KINDS = {kind.value: kind for kind in Kind}
 
 
 async def select(connection: Connection, ids: Sequence[str]) -> dict[str, DrsObject]:
@@ -137,8 +134,7 @@ REMEMBER = """
     ON CONFLICT ON CONSTRAINT object_checksums_pkey DO UPDATE SET value = excluded.value
 """
 BURY = """
-    UPDATE objects SET deleted_time = now(), deleted_reason = $2, digest = NULL, verifying = false,
-        size = coalesce(objects.size, (SELECT size FROM blobs WHERE blobs.digest = objects.digest))
+    UPDATE objects SET deleted_time = now(), deleted_reason = $2, digest = NULL, verifying = false
     WHERE id = ANY($1::text[]) AND deleted_time IS NULL
 """
 
@@ -158,26 +154,26 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
 
 
 def drs_object(row: asyncpg.Record) -> DrsObject:
-    blob = Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None
+    blob = Blob(Digest(row["digest"]), row["size"]) if row["digest"] is not None else None
     return DrsObject(
         id=row["id"],
-        kind=Kind(row["kind"]),
+        kind=KINDS[row["kind"]],
         name=row["name"],
         file_name=row["file_name"],
         owner=row["owner_id"],
         space=row["space_id"],
         media_type=row["media_type"],
-        size=row["size"] if blob is None else blob.size,
+        size=row["size"],
         blob=blob,
         created_time=row["created_time"],
         updated_time=row["updated_time"],
         checksums=published(row),
         external_access=decoded(row["access_methods"]),
-        tags=dict(zip(row["tag_keys"], row["tag_values"], strict=True)),
+        tags=dict(sorted(row["tags"])),
         entries=row["entries"],
         description=row["description"],
         version=row["version"],
-        aliases=tuple(row["aliases"]),
+        aliases=tuple(sorted(row["aliases"])),
         verifying=row["verifying"],
         tombstone=row["deleted_time"] and Tombstone(row["deleted_time"], row["deleted_reason"]),
     )
@@ -185,10 +181,9 @@ def drs_object(row: asyncpg.Record) -> DrsObject:
 
 def published(row: asyncpg.Record) -> tuple[Checksum, ...]:
     """The checksums of an object: what was read from its bytes goes before what was stated."""
-    if row["digest"] is not None and not row["algorithms"] and not row["stated_algorithms"]:
+    if row["digest"] is not None and not row["stated"] and not row["checksums"]:
         return (Checksum("sha-256", row["digest"].hex()),)  # most of all
-    known = dict(zip(row["stated_algorithms"], row["stated_values"], strict=True))
-    known |= zip(row["algorithms"], row["checksum_values"], strict=True)
+    known: dict[str, str] = dict(row["stated"]) | dict(row["checksums"])
     if row["digest"] is not None:
         known["sha-256"] = row["digest"].hex()
     return tuple(Checksum(name, known[name]) for name in sorted(known, key=lambda name: (name != "sha-256", name)))

@@ -100,7 +100,7 @@ def sum_of(members: Sequence[DrsObject | NewObject | None]) -> Sum:
     here = [one for one in members if one is not None]
     known: list[Sequence[Checksum]] = [one.checksums if isinstance(one, DrsObject) else one.stated for one in here]
     return Sum(
-        size=sum(one.size if isinstance(one, DrsObject) else one.external_size or 0 for one in here),
+        size=sum(one.size for one in here),
         checksums=of_bundle(known) if len(here) == len(members) else (),
         entries=len(members) + sum(one.entries or 0 for one in here),
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+import msgspec
+
 from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 
@@ -76,6 +78,10 @@ class NewObject:
     """Whether bytes elsewhere must still be seen to be as stated."""
 
     @property
+    def size(self) -> int:
+        return self.blob.size if self.blob is not None else self.external_size or 0
+
+    @property
     def kind(self) -> Kind:
         if self.entries is not None:
             return Kind.BUNDLE
@@ -90,9 +96,8 @@ class Tombstone:
     reason: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrsObject:
-    """An object as it stands."""
+class DrsObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object as it stands. A struct, for a thousand of them are made for one bulk request."""
 
     id: str
     kind: Kind
@@ -111,7 +116,7 @@ class DrsObject:
     checksums: tuple[Checksum, ...]
     """SHA-256 first if it is there, then by algorithm."""
     external_access: tuple[ExternalAccess, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     entries: int | None = None
     description: str | None = None
     version: str | None = None

@@ -48,7 +48,11 @@ async def heard(database_url: str) -> AsyncIterator[Heard]:
 
 
 CHANGES = {
-    "a new object": ("INSERT INTO objects SELECT 'new', digest, name, file_name, media_type FROM objects LIMIT 1", []),
+    "a new object": (
+        "INSERT INTO objects (id, digest, size, name, file_name, media_type) "
+        "SELECT 'new', digest, size, name, file_name, media_type FROM objects LIMIT 1",
+        [],
+    ),
     "an object that changes": ("UPDATE objects SET description = 'x' WHERE id = 'one'", ["object one"]),
     "an object that goes": ("DELETE FROM objects WHERE id = 'two'", ["object two"]),
     "all objects": ("UPDATE objects SET version = '2'", ["object one", "object two"]),

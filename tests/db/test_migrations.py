@@ -53,7 +53,7 @@ CHECKS = """
     WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND conrelid::regclass::text NOT LIKE 'pgqueuer%'
 """
 
-OBJECT = "INSERT INTO objects (id, digest, name, file_name, media_type) VALUES ({}, sha256('a'), {}, {}, {})"
+OBJECT = "INSERT INTO objects (id, digest, size, name, file_name, media_type) VALUES ({}, sha256('a'), 1, {}, {}, {})"
 CHECKSUM = "INSERT INTO checksums (digest, algorithm, value) VALUES (sha256('a'), {}, {})"
 MEMBER = "INSERT INTO members (bundle_id, position, name, member_id) VALUES ('there', {}, {}, {})"
 UPLOAD = (
@@ -106,23 +106,22 @@ REFUSED = [
     ("objects_owner_id_fkey", "UPDATE objects SET owner_id = 'nobody'"),
     ("objects_space_id_fkey", "UPDATE objects SET space_id = 'nowhere'"),
     ("objects_pkey", an_object(id="'there'")),
-    ("objects_kind_known", "UPDATE objects SET kind = 'other', digest = NULL, size = 1"),
-    ("objects_blob_or_size", "UPDATE objects SET digest = NULL"),
-    ("objects_blob_or_size", "UPDATE objects SET size = 1"),
-    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now()"),
-    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now(), digest = NULL"),
-    ("objects_blob_or_size", "UPDATE objects SET deleted_time = now(), digest = NULL, size = -1"),
+    ("objects_kind_known", "UPDATE objects SET kind = 'other', digest = NULL"),
+    ("objects_digest_of_blobs", "UPDATE objects SET digest = NULL"),
+    ("objects_digest_of_blobs", "UPDATE objects SET kind = 'bundle', entries = 1"),
+    ("objects_digest_of_blobs", "UPDATE objects SET deleted_time = now()"),
+    ("objects_size_not_negative", "UPDATE objects SET size = -1"),
     ("objects_entries_of_bundles", "UPDATE objects SET entries = 1"),
-    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL, size = 1"),
-    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL, size = 1, entries = -1"),
+    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL"),
+    ("objects_entries_of_bundles", "UPDATE objects SET kind = 'bundle', digest = NULL, entries = -1"),
     ("objects_media_type_unless_bundle", "UPDATE objects SET media_type = NULL"),
     ("objects_access_methods_list", "UPDATE objects SET access_methods = '{}'"),
-    ("objects_external_access", "UPDATE objects SET kind = 'external', digest = NULL, size = 1"),
+    ("objects_external_access", "UPDATE objects SET kind = 'external', digest = NULL"),
     ("objects_verifying_external", "UPDATE objects SET verifying = true"),
     ("objects_deleted_reason_length", "UPDATE objects SET deleted_reason = 'no'"),
     (
         "objects_deleted_reason_length",
-        "UPDATE objects SET deleted_reason = '', deleted_time = now(), digest = NULL, size = 1",
+        "UPDATE objects SET deleted_reason = '', deleted_time = now(), digest = NULL",
     ),
     ("objects_description_length", "UPDATE objects SET description = ''"),
     ("objects_version_length", "UPDATE objects SET version = repeat('a', 256)"),

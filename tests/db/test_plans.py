@@ -16,8 +16,8 @@ FILL = """
     INSERT INTO blobs (digest, size) SELECT sha256(n::text::bytea), n FROM generate_series(1, 20000) AS n;
     INSERT INTO replicas (digest, place, key) SELECT digest, 'primary', encode(digest, 'hex') FROM blobs;
     INSERT INTO checksums (digest, algorithm, value) SELECT digest, 'md5', md5(size::text) FROM blobs;
-    INSERT INTO objects (id, digest, name, file_name, media_type)
-        SELECT 'object-' || size, digest, 'name', 'name', 'text/plain' FROM blobs;
+    INSERT INTO objects (id, digest, size, name, file_name, media_type)
+        SELECT 'object-' || size, digest, size, 'name', 'name', 'text/plain' FROM blobs;
     INSERT INTO aliases (object_id, alias) SELECT id, 'alias' FROM objects;
     INSERT INTO object_checksums (object_id, algorithm, value) SELECT id, 'crc32c', left(md5(id), 8) FROM objects;
     INSERT INTO tags (object_id, key, value) SELECT id, 'number', id FROM objects;
@@ -66,7 +66,9 @@ async def test_indexes_find_objects_by_their_ids(filled: Connection, mode: str, 
     nodes = await plan(filled, objects.SELECT, ids)
     assert {"objects_pkey"} <= indexes(nodes)
     if count == 1:
-        assert {"objects_pkey", "blobs_pkey", "checksums_pkey", "aliases_pkey"} <= indexes(nodes)
+        assert {"objects_pkey", "object_checksums_pkey", "checksums_pkey", "aliases_pkey", "tags_pkey"} <= indexes(
+            nodes
+        )
         assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
 
 

@@ -7,8 +7,8 @@ from drs_service.usecases.tidying import Tidying
 
 INSERT = """
     INSERT INTO blobs (digest, size) SELECT sha256(n::text::bytea), n FROM generate_series(1, 100) AS n;
-    INSERT INTO objects (id, digest, name, file_name, media_type)
-        SELECT 'object-' || size, digest, 'a', 'a', 'text/plain' FROM blobs;
+    INSERT INTO objects (id, digest, size, name, file_name, media_type)
+        SELECT 'object-' || size, digest, size, 'a', 'a', 'text/plain' FROM blobs;
 """
 
 
