@@ -53,7 +53,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             finding=Finding(database),
             registering=Registering(database, max_entries=settings.max_bundle_entries, verify_external=False),
             changing=Changing(database, sweep),
-            announcing=Announcing(database, store, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
+            announcing=Announcing(database, store, sweep, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
             statistics=Statistics(database),
             health=Health(database, store),
         )

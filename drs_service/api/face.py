@@ -21,6 +21,7 @@ from drs_service.api.errors import EXCEPTION_HANDLERS
 from drs_service.api.guard import Guard
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
+from drs_service.api.uploads import announced
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.bundles import Bundles
@@ -77,6 +78,7 @@ def build(
             *mounts,
             *files.routes(usecases.objects, usecases.downloads),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
+            *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
             *health.routes(usecases.health),
         ],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -1,11 +1,13 @@
 """Uploads that are announced first: bytes come to a URL of their own, and wait there to be registered."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from drs_service.blobs.store import BlobStore
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.store import Arrival, BlobStore
 from drs_service.db import blobs, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
@@ -15,13 +17,16 @@ from drs_service.domain.names import FileName
 from drs_service.domain.uploads import Upload, is_upload_id
 from drs_service.errors import (
     ChecksumMismatch,
+    DrsServiceError,
     Forbidden,
     SizeMismatch,
+    Unavailable,
     UploadConflict,
     UploadNotFound,
     UploadTooLarge,
 )
-from drs_service.usecases.uploads import Incoming
+from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.uploads import Arriving
 
 ID_BYTES = 24  # unguessable
 
@@ -39,9 +44,10 @@ class Announcement:
 
 
 class Announcing:
-    def __init__(self, database: Database, store: BlobStore, *, lifetime: timedelta) -> None:
+    def __init__(self, database: Database, store: BlobStore, sweep: Sweep, *, lifetime: timedelta) -> None:
         self._database = database
         self._store = store
+        self._sweep = sweep
         self._lifetime = lifetime
 
     async def announce(self, principal: Principal, announced: Sequence[Announcement]) -> list[Upload]:
@@ -70,47 +76,76 @@ class Announcing:
             await uploads.insert(connection, new)
         return new
 
-    async def receive(self, upload_id: str, incoming: Incoming) -> Upload:
+    async def receive(self, upload_id: str, arriving: Arriving) -> Upload:
         """Keep the bytes of an upload, held to what was announced. When this returns they are durable.
 
         Whoever knows the id may send them; the same bytes again change nothing. UploadNotFound, UploadConflict,
         SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
         """
+        upload = await self._find(upload_id)
+        if arriving.length not in (None, upload.size):
+            raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arriving.length}.")
+        async with self._store.receive(
+            no_more_than(upload.size, arriving.source),
+            expect=arriving.digest,
+            length=arriving.length,
+            algorithms={one.algorithm for one in upload.checksums} & COMPUTABLE,
+        ) as arrival:
+            hold_to(upload, arrival)
+            check_awaits(upload, arrival.blob.digest)
+            await arrival.keep()
+            try:
+                return await self._record(upload_id, arrival)
+            except DrsServiceError:
+                # It expired, was registered, or got other bytes meanwhile: these belong to nobody, unless they did
+                # before.
+                with suppress(Unavailable):  # the sweep will find them
+                    await self._sweep.forget(arrival.blob.digest)
+                raise
+
+    async def _find(self, upload_id: str) -> Upload:
         if not is_upload_id(upload_id):
             raise UploadNotFound
         async with self._database.connection() as connection:
             upload = (await uploads.select(connection, [upload_id])).get(upload_id)
         if upload is None:
             raise UploadNotFound
-        if incoming.length not in (None, upload.size):
-            raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {incoming.length}.")
-        announced = {one.algorithm: one.value for one in upload.checksums}
-        async with self._store.receive(
-            incoming.source,
-            expect=incoming.digest,
-            length=incoming.length,
-            algorithms=announced.keys() & COMPUTABLE,
-        ) as arrival:
-            if arrival.blob.size != upload.size:
-                raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arrival.blob.size}.")
-            for one in (Checksum("sha-256", arrival.blob.digest.hex), *arrival.checksums):
-                if announced.get(one.algorithm, one.value) != one.value:
-                    raise ChecksumMismatch(
-                        f"The bytes received have the {one.algorithm} {one.value}, not {announced[one.algorithm]} as "
-                        "announced. Nothing was stored."
-                    )
-            check_awaits(upload, arrival.blob.digest)
-            await arrival.keep()
-            async with self._database.transaction() as connection:
-                await blobs.lock(connection, [arrival.blob.digest])
-                upload = (await uploads.select_locked(connection, [upload_id])).get(upload_id)
-                check_awaits(upload, arrival.blob.digest)
-                await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
-                await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
-                if arrival.checksums:
-                    await blobs.insert_checksums(connection, arrival.blob.digest, arrival.checksums)
-                await uploads.arrived(connection, upload_id, arrival.blob.digest)
-                return (await uploads.select(connection, [upload_id]))[upload_id]
+        return upload
+
+    async def _record(self, upload_id: str, arrival: Arrival) -> Upload:
+        digest = arrival.blob.digest
+        async with self._database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            check_awaits((await uploads.select_locked(connection, [upload_id])).get(upload_id), digest)
+            await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
+            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
+            if arrival.checksums:
+                await blobs.insert_checksums(connection, digest, arrival.checksums)
+            await uploads.arrived(connection, upload_id, digest)
+            return (await uploads.select(connection, [upload_id]))[upload_id]
+
+
+async def no_more_than(size: int, source: AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:
+    """The source, up to the first byte that is too many: SizeMismatch."""
+    left = size
+    async for piece in source:
+        left -= len(piece)
+        if left < 0:
+            raise SizeMismatch(f"The upload was announced with {size} bytes; more have come.")
+        yield piece
+
+
+def hold_to(upload: Upload, arrival: Arrival) -> None:
+    """SizeMismatch, ChecksumMismatch unless the bytes are as announced, as far as that can be worked out."""
+    if arrival.blob.size != upload.size:
+        raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arrival.blob.size}.")
+    announced = {one.algorithm: one.value for one in upload.checksums}
+    for one in (Checksum("sha-256", arrival.blob.digest.hex), *arrival.checksums):
+        if announced.get(one.algorithm, one.value) != one.value:
+            raise ChecksumMismatch(
+                f"The bytes received have the {one.algorithm} {one.value}, not {announced[one.algorithm]} as "
+                "announced. Nothing was stored."
+            )
 
 
 def check_awaits(upload: Upload | None, digest: Digest) -> None:

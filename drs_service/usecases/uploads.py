@@ -20,14 +20,20 @@ from drs_service.usecases.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
-    """A file on its way in, and what its sender says of it."""
+class Arriving:
+    """Bytes on their way in, and what their sender says of them."""
 
-    name: FileName
-    media_type: str
     source: AsyncIterable[Buffer]
     digest: Digest | None = None
     length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming(Arriving):
+    """A file on its way in."""
+
+    name: FileName
+    media_type: str
 
 
 class Uploads:

@@ -34,6 +34,7 @@ ROUTES = {
     "/readyz": {"GET", "HEAD"},
     "/upload": {"POST"},
     "/upload/a": {"PUT"},
+    "/uploads/a": {"POST", "PUT"},
 }
 # Where OPTIONS is DRS's: it tells of authorizations.
 AUTHORIZATIONS = {"/ga4gh/drs/v1/objects", "/ga4gh/drs/v1/objects/{id}"}

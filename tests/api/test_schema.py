@@ -28,6 +28,7 @@ ROUTES = {
     "/readyz": {"get", "head"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
+    "/uploads/{upload_id}": {"post", "put"},
 }
 
 

@@ -7,6 +7,7 @@ A new route is driven as soon as it is in the document; what it needs to know of
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import Case, GenerationMode, checks
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.transport.serialization import Binary
 
 from drs_service.settings import Secret, Settings
 from tests.support.postgres import Postgres
@@ -40,6 +42,7 @@ CHECKS = [
     checks.response_schema_conformance,
 ]
 KNOWN = [b"%d" % number for number in range(200)]  # what is there; more than the examples can delete
+ANNOUNCED = b"announced"  # of one upload, which takes the same bytes again and again
 
 TEXTS = {
     "name": "reads.bam",
@@ -54,6 +57,15 @@ TEXTS = {
     "region": "eu-west-1",
     "cloud": "aws",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What is there to be named."""
+
+    object_id: str
+    content: bytes
+    upload_id: str
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +87,30 @@ def beside(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def ours(beside: Service) -> BaseSchema:
     with httpx.Client(base_url=beside.url) as client:
         ids = [client.put(f"/upload/{number}.txt", content=known).json()["id"] for number, known in enumerate(KNOWN)]
+        upload_id = announced(client)
         document = client.get("/schema/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document, config=schemathesis.Config(seed=1))
     schema.config.update(base_url=beside.url)
+    there = [There(object_id, content, upload_id) for object_id, content in zip(ids, KNOWN, strict=True)]
 
     def half_known(_: object, strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
-        given = strategies.sampled_from(list(zip(ids, KNOWN, strict=True)))
-        return strategy | strategies.builds(lambda data, known: known_in(data, *known), strategy, given)
+        return strategy | strategies.builds(known_in, strategy, strategies.sampled_from(there))
 
     for what in ("path_parameters", "query", "body"):
         schema.hooks.register_hook_with_name(half_known, f"before_generate_{what}")
     return schema
 
 
-def known_in(data: Any, object_id: str, content: bytes, name: str = "") -> Any:
+def announced(client: httpx.Client) -> str:
+    """The id of a new upload that waits for the ANNOUNCED bytes."""
+    checksum = {"checksum": hashlib.sha256(ANNOUNCED).hexdigest(), "type": "sha-256"}
+    file = {"name": "a.txt", "size": len(ANNOUNCED), "mime_type": "text/plain", "checksums": [checksum]}
+    answer = client.post("/ga4gh/drs/v1/upload-request", json={"requests": [file]}).raise_for_status().json()
+    url: str = answer["responses"][0]["upload_methods"][0]["access_url"]["url"]
+    return url.rpartition("/")[2]
+
+
+def known_in(data: Any, there: There, name: str = "") -> Any:
     """The data with what is there wherever it names an object, an access method or a checksum, and with what may be
     there wherever a text is not free."""
     match data:
@@ -97,20 +119,24 @@ def known_in(data: Any, object_id: str, content: bytes, name: str = "") -> Any:
         case dict() if name == "tags":
             return {"sample": "NA12878"}
         case dict() if name == "candidates" and not data.keys() & {"access_methods", "checksums", "contents"}:
-            return {"checksums": [{"checksum": hashlib.sha256(content).hexdigest(), "type": "sha-256"}]}
+            return {"checksums": [{"checksum": hashlib.sha256(there.content).hexdigest(), "type": "sha-256"}]}
         case dict():
             left_out = "contents" if "access_methods" in data else ""  # one of the two makes a candidate
-            return {key: known_in(value, object_id, content, key) for key, value in data.items() if key != left_out}
+            return {key: known_in(value, there, key) for key, value in data.items() if key != left_out}
         case list():
-            return [known_in(value, object_id, content, name) for value in data]
+            return [known_in(value, there, name) for value in data]
         case int() if name == "size":
-            return len(content)
+            return len(there.content)
         case str() if name == "id" or name.rstrip("s").endswith("object_id"):
-            return object_id
+            return there.object_id
+        case str() if name == "upload_id":
+            return there.upload_id
+        case Binary():
+            return Binary(ANNOUNCED)
         case str() if name.rstrip("s").endswith("access_id"):
             return "https"
         case str() if name == "checksum":
-            return hashlib.sha256(content).hexdigest()
+            return hashlib.sha256(there.content).hexdigest()
     return TEXTS.get(name, data) if isinstance(data, str) else data
 
 

@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from drs_service.blobs.driver import Buffer
 from drs_service.domain.digest_fields import parse_repr_digest
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import form_file_name
@@ -124,6 +125,21 @@ class Callbacks:
     def _header_end(self) -> None:
         self._part.headers[self._name.decode("latin-1").lower()] = self._value
         self._name = self._value = b""
+
+
+async def the_only(files: AsyncGenerator[Incoming, None]) -> Incoming:
+    """The file of a form that has one. FormInvalid if it has none, or, while its bytes are read, if it has another."""
+    first = await anext(files, None)
+    if first is None:
+        raise FormInvalid("The form has no file: one field needs a filename.")
+    return replace(first, source=followed_by_none(first, files))
+
+
+async def followed_by_none(file: Incoming, others: AsyncGenerator[Incoming, None]) -> AsyncGenerator[Buffer, None]:
+    async for piece in file.source:
+        yield piece
+    async for _ in others:
+        raise FormInvalid("The form has more than one file.")
 
 
 def check_plain(part: Part) -> None:
