@@ -1,7 +1,6 @@
 """Rows of uploads: bytes that were announced, and may have come."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import asyncpg
 import msgspec
@@ -86,16 +85,21 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
     await connection.execute(DELETE, ids)
 
 
+# By the clock that `select` goes by, whatever that of the worker says. Who registers one has it locked, and keeps it.
 EXPIRE = """
-    DELETE FROM uploads WHERE id IN (
-        SELECT id FROM uploads WHERE expires_at < $1 ORDER BY expires_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    WITH expired AS (
+        DELETE FROM uploads WHERE id IN (
+            SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id
     )
+    SELECT count(*) FROM expired
 """
 
 
-async def expire(connection: Connection, *, before: datetime) -> None:
-    """Forget uploads that nobody registered in time, at most a thousand."""
-    await connection.execute(EXPIRE, before)
+async def expire(connection: Connection, *, limit: int) -> int:
+    """Forget uploads that nobody registered in time, at most limit. Returns how many they were."""
+    return int(await connection.fetchval(EXPIRE, limit))
 
 
 def upload(row: asyncpg.Record) -> Upload:

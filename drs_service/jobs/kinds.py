@@ -15,7 +15,7 @@ class SweepOrphans(msgspec.Struct, frozen=True, tag="sweep_orphans"):
 
 
 class Tidy(msgspec.Struct, frozen=True, tag="tidy"):
-    """Keep the tables small that only grow: the queue's log, and the changes of the totals."""
+    """Keep the tables small that only grow: the queue's log, changes of the totals, expired uploads and keys."""
 
 
 class VerifyExternal(msgspec.Struct, frozen=True, tag="verify_external"):

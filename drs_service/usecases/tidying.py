@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 
-from drs_service.db import totals
+from drs_service.db import idempotency, totals, uploads
 from drs_service.db.pool import Database
 from drs_service.jobs import log
 
 KEEP_LOG = timedelta(days=7)
+KEEP_KEYS = timedelta(hours=24)
+BATCH = 1000  # uploads in one transaction: whoever has something to do with one of them waits for it
 
 
 class Tidying:
@@ -14,8 +16,20 @@ class Tidying:
         self._database = database
 
     async def run(self) -> None:
-        """Fold the changes of the totals into one row, and forget what the queue did long ago."""
+        """Fold the changes of the totals into one row, and forget what the queue did long ago, uploads that nobody
+        registered in time, and under which keys something was done so long ago that nobody repeats it.
+
+        The blob of a forgotten upload is let go of: the sweep looks whether anything else refers to it.
+        """
         async with self._database.transaction() as connection:
             await totals.fold(connection)
         async with self._database.transaction() as connection:
             await log.purge(connection, older_than=KEEP_LOG)
+        async with self._database.transaction() as connection:
+            await idempotency.purge(connection, older_than=KEEP_KEYS)
+        while await self._expire() == BATCH:
+            pass
+
+    async def _expire(self) -> int:
+        async with self._database.transaction() as connection:
+            return await uploads.expire(connection, limit=BATCH)
