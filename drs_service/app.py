@@ -23,6 +23,7 @@ from drs_service.db import changes
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
+from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
 from drs_service.usecases.downloads import Downloads
@@ -45,11 +46,13 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
         await check_store(database, store)
         objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
         sweep = Sweep(database, store)
+        bundles, downloads = Bundles(database), Downloads(store)
         usecases = face.UseCases(
             objects=objects,
-            downloads=Downloads(store),
+            downloads=downloads,
+            archives=Archives(bundles, downloads),
             uploads=Uploads(database, store, sweep),
-            bundles=Bundles(database),
+            bundles=bundles,
             finding=Finding(database),
             registering=Registering(database, max_entries=settings.max_bundle_entries, verify_external=False),
             changing=Changing(database, sweep),

@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 
 from drs_service.api import files, health
 from drs_service.api.answers import Json
+from drs_service.api.archives import ArchiveAnswers
 from drs_service.api.cors import Cors
 from drs_service.api.document import Documented, leave_out_examples
 from drs_service.api.drs import bulk, changing, finding, registering, service_info, version_1_2
@@ -24,6 +25,7 @@ from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import announced
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.announcing import Announcing
+from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
 from drs_service.usecases.downloads import Downloads
@@ -39,6 +41,7 @@ from drs_service.usecases.uploads import Uploads
 class UseCases:
     objects: Objects[Json]
     downloads: Downloads
+    archives: Archives
     uploads: Uploads
     bundles: Bundles
     finding: Finding
@@ -76,7 +79,7 @@ def build(
     app = Litestar(
         route_handlers=[
             *mounts,
-            *files.routes(usecases.objects, usecases.downloads),
+            *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
             *health.routes(usecases.health),

@@ -9,26 +9,26 @@ from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
 from drs_service.api.answers import Json
+from drs_service.api.archives import ARCHIVE_REFUSALS, ArchiveAnswers, Format
 from drs_service.api.bodies import AnyRequest, list_header
 from drs_service.api.document import IF_NONE_MATCH, UNCHANGED, header, operation
 from drs_service.api.drs.objects import REFUSALS
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
-from drs_service.api.streaming import send_all, send_end
+from drs_service.api.streaming import Bytes, Headers
 from drs_service.blobs.driver import Buffer
 from drs_service.domain.conditions import Verdict, evaluate, if_range_holds
 from drs_service.domain.digest_fields import repr_digest
 from drs_service.domain.media_types import UNKNOWN
 from drs_service.domain.names import FileName, content_disposition
-from drs_service.domain.objects import DrsObject
+from drs_service.domain.objects import DrsObject, Kind
 from drs_service.domain.ranges import ByteRange, parse_ranges
 from drs_service.usecases.downloads import Downloads, blob_of
 from drs_service.usecases.objects import Objects
 
-Headers = dict[str, str]
 CONDITIONS = operation(
     headers=[
         header("Range", "The bytes that are wanted, such as bytes=0-99 or bytes=0-0,-1."),
@@ -43,23 +43,27 @@ ANSWERS = {
     412: ResponseSpec(Error, description="The bytes are not those of If-Match."),
     416: ResponseSpec(Error, description="None of the ranges lies within the bytes, or they are too many."),
     502: ResponseSpec(Error, description="The stored bytes are not those of their digest."),
+    **ARCHIVE_REFUSALS,
     **UNCHANGED,
     **REFUSALS,
 }
 
 
-def routes(objects: Objects[Json], downloads: Downloads) -> list[HTTPRouteHandler]:
+def routes(objects: Objects[Json], downloads: Downloads, archives: ArchiveAnswers) -> list[HTTPRouteHandler]:
     @route(
         "/data/{object_id:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         summary="Fetch the bytes of an object",
-        description="Ranges (one or several), If-Range, If-Match and If-None-Match are honoured; the ETag is strong.",
+        description="Ranges (one or several), If-Range, If-Match and If-None-Match are honoured; the ETag is strong. "
+        "A bundle is sent as an archive of all its files, without ranges.",
         media_type="application/octet-stream",
         responses=ANSWERS,
         operation_class=CONDITIONS,
     )
-    async def get_data(object_id: FromPath[str], request: AnyRequest) -> ASGIApp:
+    async def get_data(object_id: FromPath[str], request: AnyRequest, format: Format = None) -> ASGIApp:
         drs_object = (await objects.get(principal_of(request), object_id)).object
+        if drs_object.kind is Kind.BUNDLE:
+            return await archives.answer(request, drs_object, format)
         headers = headers_of(drs_object)
         if_match, if_none_match = (list_header(request, name) for name in ("if-match", "if-none-match"))
         verdict = evaluate(headers["etag"], if_match=if_match, if_none_match=if_none_match)
@@ -139,19 +143,3 @@ class Multipart:
                 async for piece in part:
                     yield piece
         yield self._end
-
-
-class Bytes:
-    """An answer that streams. If its content fails midway the connection breaks: no short answer ever looks whole."""
-
-    def __init__(self, status: int, headers: Headers, content: AsyncGenerator[Buffer, None] | None = None) -> None:
-        self._status = status
-        self._headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
-        self._content = content
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
-        if self._content is not None:
-            await send_all(self._content, receive, send)
-        else:
-            await send_end(send)

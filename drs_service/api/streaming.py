@@ -5,12 +5,30 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import cast
 
-from litestar.types import Receive, Send
+from litestar.types import Receive, Scope, Send
 
 from drs_service.blobs.driver import Buffer
 
+Headers = dict[str, str]
+
 STALLED = 600.0  # seconds that a client may take for a piece; at two megabytes that is 3.5 kB/s
 LET_OTHERS = 8  # pieces sent without waiting before others have their turn
+
+
+class Bytes:
+    """An answer that streams. If its content fails midway the connection breaks: no short answer ever looks whole."""
+
+    def __init__(self, status: int, headers: Headers, content: AsyncGenerator[Buffer, None] | None = None) -> None:
+        self._status = status
+        self._headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        self._content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": self._headers})
+        if self._content is not None:
+            await send_all(self._content, receive, send)
+        else:
+            await send_end(send)
 
 
 async def send_all(content: AsyncGenerator[Buffer, None], receive: Receive, send: Send) -> None:

@@ -31,11 +31,11 @@ Step = Member | Enter | Leave
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a bundle, or an empty bundle in it."""
+    """A file of a bundle. Bundles in it are never empty: those are refused."""
 
     path: str
     object: DrsObject
-    """Of a file, with its blob."""
+    """With its blob."""
 
 
 class Bundles:
@@ -93,37 +93,53 @@ class Bundles:
     async def files(self, principal: Principal, bundle: DrsObject) -> list[File]:
         """Every file of a bundle, all the way down, under the path that its names make.
 
-        ArchiveImpossible names the first that is not here, or may not be read.
+        ArchiveImpossible names the first file, or bundle in it, that is not here, or may not be read.
         """
-        paths: list[str] = []
-        found: list[tuple[str, str]] = []
+        above: list[str] = []
+        found: list[tuple[str, Enter | Member]] = []
         async for step in self.walk(bundle.id, expand=True):
             match step:
                 case Enter(member):
-                    paths.append(member.name)
+                    above.append(member.name)
+                    found.append(("/".join(above), step))
                 case Leave():
-                    paths.pop()
-                case Member(id=None):
-                    raise ArchiveImpossible(f"{'/'.join([*paths, step.name])} is not kept by this service.")
-                case Member(id=str(member_id)):
-                    found.append(("/".join([*paths, step.name]), member_id))
+                    above.pop()
+                case Member():
+                    found.append(("/".join([*above, step.name]), step))
         files: list[File] = []
-        for first in range(0, len(found), AHEAD):
-            some = found[first : first + AHEAD]
-            async with self._database.connection() as connection:
-                rows = await objects.select(connection, [member_id for _, member_id in some])
-            files += [File(path, sendable(principal, path, rows.get(member_id))) for path, member_id in some]
+        for first in range(0, len(found), PAGE):
+            files += await self._files(principal, found[first : first + PAGE])
+        return files
+
+    async def _files(self, principal: Principal, found: Sequence[tuple[str, Enter | Member]]) -> list[File]:
+        """Those of the steps that are files, once all have been seen to be readable."""
+        ids = [member.id for _, step in found if (member := member_of(step)).id is not None]
+        async with self._database.connection() as connection:
+            rows = await objects.select(connection, ids)
+        files: list[File] = []
+        for path, step in found:
+            drs_object = readable(principal, path, member_of(step), rows)
+            if isinstance(step, Enter):
+                continue
+            if drs_object.blob is None:
+                raise ArchiveImpossible(f"The bytes of {path} are not kept by this service.")
+            files.append(File(path, drs_object))
         return files
 
 
-def sendable(principal: Principal, path: str, drs_object: DrsObject | None) -> DrsObject:
-    """ArchiveImpossible unless it has bytes here that principal may read."""
+def member_of(step: Enter | Member) -> Member:
+    return step.member if isinstance(step, Enter) else step
+
+
+def readable(principal: Principal, path: str, member: Member, rows: Mapping[str, DrsObject]) -> DrsObject:
+    """ArchiveImpossible unless it is an object here that principal may read."""
+    if member.id is None:
+        raise ArchiveImpossible(f"{path} is not kept by this service.")
+    drs_object = rows.get(member.id)
     if drs_object is None:
         raise ArchiveImpossible(f"{path} was deleted.")
     try:
         check_readable(principal, drs_object)
     except DrsServiceError as error:
         raise ArchiveImpossible(f"{path}: {error}") from error
-    if drs_object.blob is None:
-        raise ArchiveImpossible(f"The bytes of {path} are not kept by this service.")
     return drs_object
