@@ -13,7 +13,9 @@ import struct
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
-from zlib import crc32
+
+# The same as zlib's, and ten times as fast: with zlib's, half the time of sending an archive would go into it.
+from zlib_ng.zlib_ng import crc32
 
 from drs_service.domain.archives.archive import Buffer, Entry, Paths, Turns
 
