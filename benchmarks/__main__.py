@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import downloads, drs, memory, objects, startup, uploads
+from benchmarks import archive, downloads, drs, memory, objects, startup, uploads
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "finding": drs.finding,
     "bundles": drs.bundles,
     "downloads": downloads.downloads,
+    "archive": archive.archive,
     "uploads": uploads.uploads,
     "memory": memory.memory,
     "startup": startup.startup,

@@ -115,7 +115,8 @@ def connected(url: str) -> socket.socket:
 
 def request(method: str, url: str, headers: str = "") -> bytes:
     parts = urlsplit(url)
-    return f"{method} {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n{headers}\r\n".encode()
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n{headers}\r\n".encode()
 
 
 def head(connection: socket.socket) -> list[bytes]:

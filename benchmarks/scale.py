@@ -18,6 +18,8 @@ class Scale:
     """of one file that is fetched or sent"""
     shared_size: int
     """fetched by each of many clients at once"""
+    archived_size: int
+    """of each of the files of an archive"""
     upload_size: int
     """sent by each of many clients at once"""
     long_upload_size: int
@@ -30,6 +32,7 @@ FULL = Scale(
     many_objects=1_000_000,
     file_size=GIB,
     shared_size=64 * MIB,
+    archived_size=64 * MIB,
     upload_size=256 * MIB,
     long_upload_size=10 * GIB,
 )
@@ -40,6 +43,7 @@ QUICK = Scale(
     many_objects=20_000,
     file_size=64 * MIB,
     shared_size=2 * MIB,
+    archived_size=4 * MIB,
     upload_size=4 * MIB,
     long_upload_size=64 * MIB,
 )
