@@ -43,6 +43,7 @@ def translating() -> Iterator[None]:
         asyncpg.LockNotAvailableError,
         asyncpg.OperatorInterventionError,
         asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.TransactionRollbackError,  # of two that wait for each other PostgreSQL lets one go on
         TimeoutError,
     ) as error:
         raise DatabaseUnavailable(reason=reason(error)) from error

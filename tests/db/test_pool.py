@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from drs_service.db import pool
+from drs_service.db import objects, pool
 from drs_service.db.migrate import migrate
 from drs_service.db.pool import Connection, Database, open_database, wait_for
 from drs_service.errors import DatabaseRefused, DatabaseUnavailable
+from tests.support.rows import new_object, record
 
 SOON = 5.0  # seconds: less than any patience
 
@@ -65,6 +66,26 @@ async def test_an_error_of_the_block_leaves_as_it_is(database: Database, error: 
             async with begin():
                 raise error
         assert caught.value is error
+
+
+async def test_of_two_that_wait_for_each_other_one_may_try_again(database: Database) -> None:
+    """As when the same blobs are let go of in two orders: the row of a release is one for all."""
+    contents = {name: name[0].encode() for name in ("a1", "b1", "a2", "b2")}
+    new = {name: new_object(content) for name, content in contents.items()}
+    async with database.transaction() as connection:
+        await record(connection, *new.values())
+    both = asyncio.Barrier(2)
+
+    async def delete(first: str, second: str) -> None:
+        async with database.transaction() as connection:
+            await objects.delete(connection, [new[first].id])
+            await both.wait()
+            await objects.delete(connection, [new[second].id])
+
+    outcomes = await asyncio.gather(delete("a1", "b1"), delete("b2", "a2"), return_exceptions=True)
+    assert [type(one) for one in outcomes if one is not None] == [DatabaseUnavailable]
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM objects") == 2
 
 
 async def test_a_connection_that_breaks_is_no_error_of_the_system(database: Database, connection: Connection) -> None:
