@@ -20,6 +20,7 @@ from drs_service.api.drs import objects as drs_objects
 from drs_service.api.drs.rendering import Rendering
 from drs_service.api.errors import EXCEPTION_HANDLERS
 from drs_service.api.guard import Guard
+from drs_service.api.json_requests import JsonRequest
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import announced
@@ -85,6 +86,7 @@ def build(
             *health.routes(usecases.health),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
+        request_class=JsonRequest,
         openapi_config=Documented(
             title="DRS service",
             version=importlib.metadata.version("drs-service"),
