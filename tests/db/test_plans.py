@@ -1,18 +1,21 @@
 """What a busy service asks, with many rows there: an index answers."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
+import asyncpg
 import pytest
 
-from drs_service.db import blobs, objects
+from drs_service.db import blobs, listing, objects
 from drs_service.db.pool import Connection
 from tests.db.conftest import connected
 from tests.support.postgres import Postgres
 
-FILL = """
+SHA1 = hashlib.sha1(b"").hexdigest()
+FILL = f"""
     INSERT INTO blobs (digest, size) SELECT sha256(n::text::bytea), n FROM generate_series(1, 20000) AS n;
     INSERT INTO replicas (digest, place, key) SELECT digest, 'primary', encode(digest, 'hex') FROM blobs;
     INSERT INTO checksums (digest, algorithm, value) SELECT digest, 'md5', md5(size::text) FROM blobs;
@@ -22,6 +25,19 @@ FILL = """
     INSERT INTO object_checksums (object_id, algorithm, value) SELECT id, 'crc32c', left(md5(id), 8) FROM objects;
     INSERT INTO tags (object_id, key, value) SELECT id, 'number', id FROM objects;
     INSERT INTO tags (object_id, key, value) SELECT id, 'parity', left(md5(id), 1) FROM objects;
+    INSERT INTO blobs (digest, size) VALUES (sha256(''), 0);
+    INSERT INTO checksums (digest, algorithm, value) VALUES (sha256(''), 'md5', md5(''));
+    INSERT INTO objects (id, digest, name, file_name, media_type)
+        SELECT 'empty-' || n, sha256(''), 'name', 'name', 'text/plain' FROM generate_series(1, 20000) AS n;
+    INSERT INTO object_checksums (object_id, algorithm, value) SELECT id, 'sha1', '{SHA1}' FROM objects
+        WHERE digest = sha256('');
+    INSERT INTO tags (object_id, key, value) SELECT id, 'common', 'yes' FROM objects;
+    INSERT INTO spaces (id) VALUES ('other');
+    INSERT INTO objects (id, kind, size, space_id, deleted_time, name, file_name, media_type)
+        SELECT 'buried-' || n, 'blob', 0, 'default', now(), 'name', 'name', 'text/plain'
+        FROM generate_series(1, 5000) AS n;
+    INSERT INTO objects (id, digest, space_id, name, file_name, media_type)
+        SELECT 'foreign-' || n, sha256(''), 'other', 'name', 'name', 'text/plain' FROM generate_series(1, 5000) AS n;
     ANALYZE;
 """
 REFERRED = "SELECT EXISTS (SELECT FROM objects WHERE digest = $1)"
@@ -51,11 +67,12 @@ async def filled(filled_url: str) -> AsyncIterator[Connection]:
 async def plan(connection: Connection, query: str, *arguments: object) -> list[dict[str, Any]]:
     """The nodes of the plan for a query."""
     [explained] = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments))
+    return inside(explained["Plan"])
 
-    def nodes(node: dict[str, Any]) -> list[dict[str, Any]]:
-        return [node, *(inner for child in node.get("Plans", []) for inner in nodes(child))]
 
-    return nodes(explained["Plan"])
+def inside(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """A node of a plan, and those that it is made of."""
+    return [node, *(inner for child in node.get("Plans", []) for inner in inside(child))]
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -82,6 +99,95 @@ async def test_an_index_tells_whether_anything_refers_to_a_digest(filled: Connec
 async def test_an_index_tells_which_blobs_are_known(filled: Connection, count: int) -> None:
     digests = [row["digest"] for row in await filled.fetch("SELECT digest FROM blobs LIMIT $1", count)]
     assert "blobs_pkey" in indexes(await plan(filled, blobs.KNOWN, digests))
+
+
+PAGE = 257  # ids: a page, and one to see whether another follows
+PAGES = pytest.mark.parametrize("after", ["", "object-4"], ids=["first page", "late page"])
+MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+
+
+class Asking:
+    """A connection that explains what it is asked, and so tells what finding costs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.nodes: list[dict[str, Any]] = []
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        [explained] = json.loads(await self._connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *arguments))
+        self.nodes = inside(explained["Plan"])
+        return await self._connection.fetch(query, *arguments)
+
+    def assert_cheap(self, *expected: str) -> None:
+        """It went along the indexes, looked at few rows, and sorted none but those of pages already cut."""
+        assert set(expected) <= indexes(self.nodes), self.nodes
+        assert not [node for node in self.nodes if node["Node Type"] == "Seq Scan"], self.nodes
+        for node in self.nodes:
+            assert (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] <= 4 * PAGE, (
+                node
+            )
+
+
+@MODES
+@PAGES
+async def test_a_page_of_a_listing_reads_no_more_than_itself(filled: Connection, mode: str, after: str) -> None:
+    await filled.execute(f"SET plan_cache_mode = {mode}")
+    asking = Asking(filled)
+    found = await listing.ids_in(cast(Connection, asking), ["default"], after=after, limit=PAGE)
+    assert len(found) == PAGE
+    asking.assert_cheap("objects_listed_idx")
+    assert not sorts(asking.nodes)
+
+
+@MODES
+@PAGES
+@pytest.mark.parametrize(
+    ("tags", "index", "many"),
+    [
+        ([("common", "yes")], "tags_key_value_idx", True),
+        ([("common", None)], "tags_key_idx", True),
+        ([("common", "yes"), ("number", "object-99")], "tags_key_value_idx", False),
+        ([("nothing", None)], "tags_key_idx", False),
+    ],
+)
+async def test_a_page_of_what_has_tags_reads_no_more_than_itself(
+    filled: Connection, mode: str, after: str, tags: list[tuple[str, str | None]], index: str, many: bool
+) -> None:
+    await filled.execute(f"SET plan_cache_mode = {mode}")
+    asking = Asking(filled)
+    found = await listing.ids_tagged(cast(Connection, asking), ["default"], tags, after=after, limit=PAGE)
+    assert (len(found) == PAGE) is many
+    asking.assert_cheap()
+    if many:
+        assert index in indexes(asking.nodes)
+        assert not sorts(asking.nodes)
+
+
+@MODES
+@pytest.mark.parametrize("after", ["", "empty-5"], ids=["first page", "late page"])
+@pytest.mark.parametrize(
+    ("value", "index"),
+    [
+        (hashlib.sha256(b"").hexdigest(), "objects_digest_idx"),
+        (hashlib.md5(b"").hexdigest(), "checksums_value_idx"),
+        (SHA1, "object_checksums_value_idx"),
+    ],
+)
+async def test_a_lookup_by_a_checksum_that_very_many_have_reads_no_more_than_a_page(
+    filled: Connection, mode: str, after: str, value: str, index: str
+) -> None:
+    await filled.execute(f"SET plan_cache_mode = {mode}")
+    asking = Asking(filled)
+    digest = bytes.fromhex(value) if len(value) == 64 else None
+    found = await listing.ids_with_checksum(
+        cast(Connection, asking), ["default"], value, None, digest=digest, after=after, limit=PAGE
+    )
+    assert len(found) == PAGE
+    asking.assert_cheap(index)
+
+
+def sorts(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [node for node in nodes if "Sort" in node["Node Type"]]
 
 
 def indexes(nodes: list[dict[str, Any]]) -> set[str]:
