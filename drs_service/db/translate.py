@@ -39,6 +39,7 @@ def translating() -> Iterator[None]:
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
         asyncpg.CannotConnectNowError,
+        asyncpg.DeadlockDetectedError,
         asyncpg.InsufficientResourcesError,
         asyncpg.LockNotAvailableError,
         asyncpg.OperatorInterventionError,
