@@ -55,7 +55,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             bundles=bundles,
             finding=Finding(database),
             registering=Registering(database, max_entries=settings.max_bundle_entries, verify_external=False),
-            changing=Changing(database, sweep),
+            changing=Changing(database, sweep, objects.changes),
             announcing=Announcing(database, store, sweep, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
             statistics=Statistics(database),
             health=Health(database, store),

@@ -78,7 +78,7 @@ class Json:
 
 
 class StreamedJson:
-    """An answer with a JSON body that is not held whole: pieces make it, from the first to the last, once.
+    """An answer with a JSON body that is not held whole if it is long: pieces make it, once.
 
     tag: what its ETag is made of, if there is to be one; its pieces follow from it.
     """
@@ -115,11 +115,19 @@ class StreamedJson:
                 await send({"type": "http.response.start", "status": status, "headers": headers})
                 await send_end(send)
             else:
-                # What cannot be begun is still an error answer.
-                first = await anext(pieces, b"")
+                # What cannot be begun is still an error answer, and what is short has a length.
+                start = bytearray()
+                async for piece in pieces:
+                    start += piece
+                    if len(start) >= INLINE_UP_TO:
+                        await send({"type": "http.response.start", "status": status, "headers": headers})
+                        whole = gathered(bytes(start), pieces)
+                        await send_all(gzipped(whole) if coding else whole, receive, send)
+                        return
+                body = gzip(bytes(start)) if coding else bytes(start)
+                headers.append((b"content-length", b"%d" % len(body)))
                 await send({"type": "http.response.start", "status": status, "headers": headers})
-                whole = gathered(first, pieces)
-                await send_all(gzipped(whole) if coding else whole, receive, send)
+                await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def headers_of(cache_control: str, more: Mapping[str, str] | None) -> list[Header]:

@@ -29,7 +29,7 @@ async def insert(connection: Connection, bundles: Sequence[tuple[str, Sequence[M
 
 PAGE = """
     SELECT bundle_id, position, members.name, member_id, drs_uris, kind, entries
-    FROM members LEFT JOIN objects ON objects.id = member_id
+    FROM members LEFT JOIN objects ON objects.id = member_id AND deleted_time IS NULL
     WHERE bundle_id = $1 AND position >= $2
     ORDER BY position LIMIT $3
 """
@@ -42,7 +42,7 @@ async def page(connection: Connection, bundle_id: str, *, start: int, limit: int
 
 OF_MANY = """
     SELECT bundle_id, position, members.name, member_id, drs_uris, kind, entries
-    FROM members LEFT JOIN objects ON objects.id = member_id
+    FROM members LEFT JOIN objects ON objects.id = member_id AND deleted_time IS NULL
     WHERE bundle_id = ANY($1::text[])
     ORDER BY bundle_id, position
 """
@@ -54,6 +54,24 @@ async def of_many(connection: Connection, bundle_ids: Sequence[str]) -> dict[str
     for row in await connection.fetch(OF_MANY, bundle_ids):
         found[row["bundle_id"]].append(member(row))
     return found
+
+
+# UNION: what is within twice is looked into once, and a bundle that came to lie in itself would end this too.
+BUNDLES_WITHIN = """
+    WITH RECURSIVE within AS (
+        SELECT $1::text AS id
+        UNION
+        SELECT objects.id FROM within
+        JOIN members ON bundle_id = within.id
+        JOIN objects ON objects.id = member_id AND kind = 'bundle' AND deleted_time IS NULL
+    )
+    SELECT count(*) - 1 FROM within
+"""
+
+
+async def bundles_within(connection: Connection, bundle_id: str) -> int:
+    """How many bundles there are in a bundle, all the way down, each counted once; deleted ones do not count."""
+    return int(await connection.fetchval(BUNDLES_WITHIN, bundle_id))
 
 
 def member(row: asyncpg.Record) -> Member:

@@ -1,6 +1,7 @@
 """What is in a bundle: read page by page, for there may be many, and all the way down if that is asked for."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from drs_service.db import members, objects
@@ -46,8 +47,15 @@ class Bundles:
 
     async def walk(self, bundle_id: str, *, expand: bool) -> AsyncGenerator[Step, None]:
         """The members of a bundle in their order. Nested bundles are entered if expand, and are members else."""
-        async for step in self._walk(bundle_id, None, (bundle_id,), expand=expand):
-            yield step
+        async with aclosing(self._walk(bundle_id, None, (bundle_id,), expand=expand)) as steps:
+            async for step in steps:
+                yield step
+
+    async def entered(self, bundle_id: str) -> int:
+        """How many bundles `walk` enters, each counted once. It only ever becomes less: members do not change, but
+        bundles among them may be deleted."""
+        async with self._database.connection() as connection:
+            return await members.bundles_within(connection, bundle_id)
 
     async def _walk(
         self, bundle_id: str, known: Sequence[Member] | None, above: tuple[str, ...], *, expand: bool
@@ -68,8 +76,10 @@ class Bundles:
                     yield member
                     continue
                 yield Enter(member)
-                async for step in self._walk(member.id, ahead.get(member.id), (*above, member.id), expand=True):
-                    yield step
+                within = self._walk(member.id, ahead.get(member.id), (*above, member.id), expand=True)
+                async with aclosing(within) as steps:
+                    async for step in steps:
+                        yield step
                 yield Leave()
 
     async def _page(self, bundle_id: str, start: int) -> list[Member]:

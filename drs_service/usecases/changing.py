@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from drs_service.db import objects
+from drs_service.db.changes import Listener, ObjectChanged
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.checksums import Checksum
+from drs_service.domain.digest import Digest
 from drs_service.domain.object_ids import is_object_id
 from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
 from drs_service.errors import (
@@ -26,9 +28,12 @@ log = structlog.get_logger()
 
 
 class Changing:
-    def __init__(self, database: Database, sweep: Sweep) -> None:
+    """What is changed here is heard of by listener before it is acknowledged; other processes hear of it soon after."""
+
+    def __init__(self, database: Database, sweep: Sweep, listener: Listener) -> None:
         self._database = database
         self._sweep = sweep
+        self._listener = listener
 
     async def replace_access(
         self, principal: Principal, access: Mapping[str, Sequence[ExternalAccess]]
@@ -84,8 +89,9 @@ class Changing:
                 await objects.delete(connection, object_ids)
             else:
                 await objects.bury(connection, object_ids, reason=reason)
+        self._tell(object_ids)
         if bytes_too:
-            for digest in {one.blob.digest for one in found.values() if one.blob is not None}:
+            for digest in {digest for one in found.values() if (digest := digest_of(one)) is not None}:
                 # The objects are gone as promised; what cannot be deleted now, the sweep will.
                 with suppress(Unavailable):
                     await self._sweep.settle(digest)
@@ -102,6 +108,19 @@ class Changing:
                 if one.tombstone is not None:
                     raise ObjectDeleted(f"{one.id}: {epitaph(one.tombstone)}")
             yield connection, found
+        self._tell(object_ids)
+
+    def _tell(self, object_ids: Sequence[str]) -> None:
+        for object_id in object_ids:
+            self._listener.on_change(ObjectChanged(object_id))
+
+
+def digest_of(one: DrsObject) -> Digest | None:
+    """Of the bytes that were kept here for it: a tombstone remembers the digest of those that it has let go of."""
+    if one.blob is not None:
+        return one.blob.digest
+    remembered = {known.algorithm: known.value for known in one.checksums} if one.kind is Kind.BLOB else {}
+    return Digest.from_hex(remembered["sha-256"]) if "sha-256" in remembered else None
 
 
 def check_all(principal: Principal, action: Action, object_ids: Sequence[str], found: Mapping[str, DrsObject]) -> None:

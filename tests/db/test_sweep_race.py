@@ -11,9 +11,14 @@ import pytest
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.keys import key_for
 from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs
 from drs_service.db.pool import Database
 from drs_service.domain.access import ANONYMOUS
-from drs_service.errors import StorageFull, UploadInterrupted
+from drs_service.domain.candidates import Candidate, FromDigest
+from drs_service.errors import CandidateInvalid, StorageFull, UploadInterrupted
+from drs_service.usecases.changing import Changing
+from drs_service.usecases.objects import Kept
+from drs_service.usecases.registering import Registering
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Incoming, Uploads
 from tests.support.driving import put
@@ -22,6 +27,7 @@ from tests.support.places import LocalPlace, MemoryPlace, Place
 from tests.support.rows import digest_of, digest_of_bytes, incoming
 
 ROUNDS = 300
+DELETIONS = 150
 AT_ONCE = 15
 GAP = 0.003  # seconds between asking the place and acting on its answer
 LATER = timedelta(hours=1)
@@ -62,6 +68,46 @@ async def test_an_upload_keeps_its_bytes_while_a_sweep_forgets_them(database: Da
         await asyncio.gather(*(race(number) for number in range(first, first + AT_ONCE)))
     assert len(lost) == 0, f"{len(lost)} of {ROUNDS} acknowledged objects lost their bytes"
     assert 0 < swept < ROUNDS, "the two never raced"
+
+
+async def test_an_upload_keeps_its_bytes_while_the_last_that_had_them_is_deleted_with_them(
+    database: Database, slow_place: Place
+) -> None:
+    store = BlobStore(slow_place.driver, place="primary", max_bytes=1024**2)
+    sweep = Sweep(database, store)
+    uploads = Uploads(database, store, sweep)
+    changing = Changing(database, sweep, Kept(0))
+    registering = Registering(database, max_entries=10, verify_external=False)
+    lost: list[bytes] = []
+    refused = 0
+
+    async def race(number: int) -> None:
+        nonlocal refused
+        content = secrets.token_bytes(100)
+        first = await uploads.put(ANONYMOUS, incoming(content))
+        candidate = Candidate(source=FromDigest(digest_of(first)), size=None, checksums=())
+        # By its bytes or by its digest, at every stage of the deletion.
+        again: asyncio.Task[object]
+        if number % 2:
+            again = asyncio.create_task(uploads.put(ANONYMOUS, incoming(content)))
+        else:
+            again = asyncio.create_task(registering.register(ANONYMOUS, [candidate]))
+        await asyncio.wait([again], timeout=GAP * (number % AT_ONCE) / 2)
+        await changing.delete(ANONYMOUS, [first.id], reason=None, for_good=number % 3 == 0, bytes_too=True)
+        try:
+            await again
+        except CandidateInvalid:  # by then nobody had these bytes: nothing was promised
+            refused += 1
+            return
+        async with database.connection() as connection:
+            assert await blobs.known(connection, [digest_of(first)])
+        if slow_place.raw_get(key_for(digest_of(first))) != content:
+            lost.append(content)
+
+    for first in range(0, DELETIONS, AT_ONCE):
+        await asyncio.gather(*(race(number) for number in range(first, first + AT_ONCE)))
+    assert len(lost) == 0, f"{len(lost)} of {DELETIONS} acknowledged objects lost their bytes"
+    assert 0 < refused < DELETIONS / 2, "the two never raced"
 
 
 async def test_uploads_keep_their_bytes_while_whole_sweeps_run(database: Database, slow_place: Place) -> None:

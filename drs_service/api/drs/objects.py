@@ -46,12 +46,12 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> li
     )
     async def get_object(object_id: FromPath[str], request: AnyRequest, expand: Expand = False) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        return rendering.one(known, expand=expand)
+        return await rendering.one(known, expand=expand)
 
     @post(PATH, status_code=200, summary="Describe an object, to the bearer of passports", responses=OBJECT)
     async def post_object(object_id: FromPath[str], request: AnyRequest, data: JSONBody[ObjectRequest]) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        return rendering.one(known, expand=data.expand)
+        return await rendering.one(known, expand=data.expand)
 
     @route(
         PATH,

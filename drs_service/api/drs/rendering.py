@@ -34,15 +34,16 @@ class Rendering:
         """The JSON of an object without contents."""
         return msgspec.json.encode(self._shape(stored, self._urls))
 
-    def one(self, known: Known[Json], *, expand: bool) -> ASGIApp:
+    async def one(self, known: Known[Json], *, expand: bool) -> ASGIApp:
         """The answer to a GET or POST of an object."""
         stored = known.object
         # What is kept with the object is its face in the version that most clients speak.
         face = known.face if self._shape is shapes.shape else face_of(stored, self._urls, self._shape)
         if stored.kind is not Kind.BUNDLE:
             return face
-        # An id's member set never changes (DRS 1.5.0, "DRS IDs"), so the rest of its JSON is tag enough.
-        tag = face.body + (b"expanded" if expand else b"direct")
+        # An id's member set never changes (DRS 1.5.0, "DRS IDs"), so the rest of its JSON is tag enough. Only what is
+        # within its members goes when a bundle among them is deleted.
+        tag = face.body + (b"expanded %d" % await self._bundles.entered(stored.id) if expand else b"direct")
         return StreamedJson(self._pieces(stored, face.body, expand=expand), cache_control=METADATA, tag=tag)
 
     def changed(self, stored: DrsObject) -> ASGIApp:
