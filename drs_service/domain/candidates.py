@@ -11,6 +11,8 @@ from drs_service.errors import BundleInvalid, ChecksumMismatch, SizeMismatch
 
 MAX_DEPTH = 64
 """Bundles within bundles."""
+MAX_SIZE = 2**63 - 1
+"""Bytes: DRS 1.5.0, DrsObject.size is an int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,17 @@ class Sum:
 
 
 def sum_of(members: Sequence[DrsObject | NewObject | None]) -> Sum:
-    """The sum of direct members; None stands for one elsewhere, of which nothing is known.
+    """The sum of direct members; None stands for one elsewhere, of which nothing is known. BundleInvalid.
 
     DRS 1.5.0, DrsObject.size: "the cumulative size, in bytes, of items in the contents field".
     """
     here = [one for one in members if one is not None]
     known: list[Sequence[Checksum]] = [one.checksums if isinstance(one, DrsObject) else one.stated for one in here]
+    size = sum(one.size for one in here)
+    if size > MAX_SIZE:
+        raise BundleInvalid("The members have more bytes together than a size can say.")
     return Sum(
-        size=sum(one.size for one in here),
+        size=size,
         checksums=of_bundle(known) if len(here) == len(members) else (),
         entries=len(members) + sum(one.entries or 0 for one in here),
     )
@@ -129,7 +134,8 @@ def hold_to_sum(summed: Sum, candidate: Candidate, *, whole: bool) -> tuple[int,
                 f"{ours[one.algorithm].value}, not {one.value}."
             )
     stated = {one.algorithm for one in candidate.checksums} | {"sha-256"}
-    found = tuple(one for one in ours.values() if one.algorithm in stated)
+    # Those that all members have, if SHA-256 is not among them: at least one there must be.
+    found = tuple(one for one in ours.values() if one.algorithm in stated) or summed.checksums
     if not found:
         raise BundleInvalid("The members have no checksum in common, and none was stated for the bundle.")
     return summed.size, found

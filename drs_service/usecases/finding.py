@@ -61,7 +61,8 @@ class Finding:
             # One more than asked for tells whether there is a next page.
             ids = await search(connection, after, size + 1)
             rows = await objects.select(connection, ids[:size])
-        found = [rows[object_id] for object_id in ids[:size] if object_id in rows]
+        # Between the two queries any of them may have been deleted.
+        found = [one for object_id in ids[:size] if (one := rows.get(object_id)) is not None and one.tombstone is None]
         return Page(found, make_token(ids[size - 1]) if len(ids) > size else None)
 
 

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from drs_service.db import blobs, idempotency, listing, members, objects, uploads
@@ -36,6 +37,8 @@ from drs_service.errors import (
     DrsServiceError,
     Forbidden,
     IdempotencyKeyReused,
+    ObjectNotFound,
+    ObjectPending,
     SizeMismatch,
     TooMany,
 )
@@ -86,7 +89,8 @@ class Registering:
     ) -> list[DrsObject]:
         """Record the candidates, in their order, or none of them.
 
-        Forbidden, IdempotencyKeyReused, CandidateInvalid, SizeMismatch, ChecksumMismatch, BundleInvalid, TooMany.
+        Forbidden, IdempotencyKeyReused, CandidateInvalid, SizeMismatch, ChecksumMismatch, BundleInvalid, TooMany;
+        and ObjectNotFound or ObjectDeleted for what was done under the key and is no more.
         """
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
@@ -95,7 +99,7 @@ class Registering:
             if key is not None:
                 done = await idempotency.claim(connection, principal.id, key.key, key.request_digest, ids)
                 if done is not None:
-                    return await self._repeated(connection, key, done)
+                    return await self._repeated(connection, principal, key, done)
             here = await gather(connection, principal, candidates)
             registration = Registration()
             for number, (object_id, candidate) in enumerate(zip(ids, candidates, strict=True)):
@@ -107,11 +111,19 @@ class Registering:
             rows = await objects.select(connection, ids)
         return [rows[object_id] for object_id in ids]
 
-    async def _repeated(self, connection: Connection, key: IdempotencyKey, done: idempotency.Done) -> list[DrsObject]:
+    async def _repeated(
+        self, connection: Connection, principal: Principal, key: IdempotencyKey, done: idempotency.Done
+    ) -> list[DrsObject]:
+        """What was done under the key. ObjectNotFound, ObjectDeleted if it was undone since."""
         if done.request_digest != key.request_digest:
             raise IdempotencyKeyReused
         rows = await objects.select(connection, done.object_ids)
-        return [rows[object_id] for object_id in done.object_ids if object_id in rows]
+        for object_id in done.object_ids:
+            if object_id not in rows:
+                raise ObjectNotFound(f"The object {object_id}, which this request made, is there no more.")
+            with suppress(ObjectPending):
+                check_readable(principal, rows[object_id])
+        return [rows[object_id] for object_id in done.object_ids]
 
     async def _write(self, connection: Connection, registration: Registration) -> None:
         await objects.insert(connection, registration.new)

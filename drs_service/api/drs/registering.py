@@ -28,7 +28,11 @@ REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands; nothing was stored."),
     413: ResponseSpec(Error, description="More is asked for than service-info allows at once; nothing was stored."),
 }
-REUSED = {422: ResponseSpec(Error, description="The Idempotency-Key was used for another request.")}
+REPEATED = {
+    404: ResponseSpec(Error, description="What was registered with the Idempotency-Key is there no more."),
+    410: ResponseSpec(Error, description="What was registered with the Idempotency-Key was deleted."),
+    422: ResponseSpec(Error, description="The Idempotency-Key was used for another request."),
+}
 
 
 def routes(
@@ -58,7 +62,7 @@ def routes(
         responses={
             201: ResponseSpec(shapes.DrsObjects, description="The objects, in the order of the candidates."),
             **REFUSALS,
-            **REUSED,
+            **REPEATED,
         },
     )
     async def post_register(

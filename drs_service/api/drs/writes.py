@@ -13,6 +13,7 @@ from drs_service.api.drs.requests import Passports
 from drs_service.api.public import PublicUrls
 from drs_service.domain import texts
 from drs_service.domain.candidates import (
+    MAX_SIZE,
     Candidate,
     Content,
     Elsewhere,
@@ -32,7 +33,6 @@ from drs_service.domain.objects import ExternalAccess
 from drs_service.errors import BundleInvalid, CandidateInvalid, NameInvalid
 from drs_service.usecases.announcing import Announcement
 
-MAX_SIZE = 2**63 - 1
 MAX_URIS = 16
 AccessType = Literal[
     "s3", "gs", "ftp", "gsiftp", "globus", "htsget", "https"
@@ -252,16 +252,19 @@ def contents_of(stated: Sequence[ContentStated], urls: PublicUrls) -> tuple[Cont
 
 
 def content(stated: ContentStated, urls: PublicUrls) -> Content:
-    """A member is the object of its id; else of a URI of ours; else a bundle to be made; else it is elsewhere."""
+    """A member is the object of a URI of ours; else it is elsewhere, if it has others; else the object of its id; else
+    a bundle to be made. Beside URIs of another service its id is one of that service."""
     name = portable(stated.name)
     uris = tuple(dict.fromkeys(stated.drs_uri or ()))
     if len(uris) > MAX_URIS:
         raise BundleInvalid(f"{name} has more than {MAX_URIS} DRS URIs.")
     parsed = [parse_drs_uri(uri) for uri in uris]
-    own = next((object_id for uri in parsed if (object_id := urls.object_id(uri)) is not None), None)
-    if own is None and not uris:
-        own = stated.id
-    if own is not None:
+    ours = {object_id for uri in parsed if (object_id := urls.object_id(uri)) is not None}
+    if stated.id is not None and (ours or not uris):
+        ours.add(stated.id)
+    if len(ours) > 1:
+        raise BundleInvalid(f"The id and the DRS URIs of {name} are of different objects.")
+    for own in ours:
         return Content(name=name, id=own)
     if uris:
         if any(" " in uri for uri in uris):
