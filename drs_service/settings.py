@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from drs_service.domain.addresses import network
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
 from drs_service.errors import BindRefused, SettingsInvalid
 
@@ -68,6 +69,16 @@ class Settings:
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
 
+    # Bytes that are kept elsewhere
+    verify_external: bool = setting(
+        False,
+        "true: fetch what is registered elsewhere under https or http URLs, and hold it to its size and checksums; "
+        "s3, gs and other URLs need credentials and stay unverified",
+    )
+    verify_external_hosts: tuple[str, ...] = setting(
+        (), "private addresses or networks (10.1.2.3, 10.0.0.0/8) that may be asked for such bytes; none by default"
+    )
+
     # Resources of one web process
     database_pool_size: int = setting(10, "connections to the database", least=2, most=1000)
     database_statement_cache: int = setting(100, "prepared statements a connection; 0 behind pgbouncer", least=0)
@@ -127,6 +138,11 @@ class Settings:
             found.append("DRS_STORAGE_URL: must be file:///absolute/path or memory:")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
+        for host in self.verify_external_hosts:
+            try:
+                network(host)
+            except ValueError as error:
+                found.append(f"DRS_VERIFY_EXTERNAL_HOSTS: must be addresses or networks, not names: {error}")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
         return found
@@ -155,6 +171,10 @@ def parse(kind: object, text: str) -> object:
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
             raise ValueError(f"{text!r} is not a whole number")
         return int(text)
+    if kind is bool:
+        if text not in {"true", "false"}:
+            raise ValueError(f"{text!r} is neither true nor false")
+        return text == "true"
     if kind is Path:
         return Path(text)
     if kind == Secret | None:
@@ -168,6 +188,8 @@ def written(value: object) -> str:
     """What parse reads back."""
     if isinstance(value, Secret):
         return value.reveal()
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 

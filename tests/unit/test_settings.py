@@ -45,6 +45,12 @@ def test_every_fault_is_told_at_once() -> None:
         {"DRS_LOG_LEVEL": "loud"},
         {"DRS_STORAGE_URL": "memory:", "DRS_PROCESSES": "2"},
         {"DRS_PORT": "9" * 5000},
+        {"DRS_VERIFY_EXTERNAL": "yes"},
+        {"DRS_VERIFY_EXTERNAL": "True"},
+        {"DRS_VERIFY_EXTERNAL": "1"},
+        {"DRS_VERIFY_EXTERNAL_HOSTS": "files.example.org"},
+        {"DRS_VERIFY_EXTERNAL_HOSTS": "10.0.0.0/8 10.0.0.1/8"},
+        {"DRS_VERIFY_EXTERNAL_HOSTS": "10.0.0.0/33"},
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(env: dict[str, str]) -> None:
@@ -100,8 +106,27 @@ def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
     assert str(caught.value).count("DRS_CORS_ORIGINS") == 1
 
 
+def test_a_switch_is_true_or_false() -> None:
+    assert Settings.from_env({"DRS_VERIFY_EXTERNAL": "true"}).verify_external is True
+    assert Settings.from_env({"DRS_VERIFY_EXTERNAL": "false"}).verify_external is False
+    with pytest.raises(SettingsInvalid, match="DRS_VERIFY_EXTERNAL: 'on' is neither true nor false"):
+        Settings.from_env({"DRS_VERIFY_EXTERNAL": "on"})
+
+
+def test_a_name_where_an_address_is_wanted_is_told() -> None:
+    with pytest.raises(SettingsInvalid, match=r"DRS_VERIFY_EXTERNAL_HOSTS: .*'files\.example\.org'"):
+        Settings.from_env({"DRS_VERIFY_EXTERNAL_HOSTS": "10.1.2.3 fd00::/8 files.example.org"})
+
+
 def test_another_process_reads_back_what_was_handed_over() -> None:
-    settings = Settings(database_url=Secret("postgresql://u:p@h/d"), data_dir=Path("/srv/x"), port=0, processes=3)
+    settings = Settings(
+        database_url=Secret("postgresql://u:p@h/d"),
+        data_dir=Path("/srv/x"),
+        port=0,
+        processes=3,
+        verify_external=True,
+        verify_external_hosts=("10.0.0.0/8", "fd00::1"),
+    )
     assert Settings.from_env(settings.to_env()) == settings
 
 
