@@ -1,13 +1,25 @@
-"""HTTP that goes out: the one place that knows the client. Only for answers that are small and soon there."""
+"""HTTP that goes out: the one place that knows the client.
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+`Http` is for services that we chose: answers that are small and soon there. `StrangersHttp` is for URLs that anybody
+may have stated: it connects to no address that is not public, whatever a name resolves to, wherever a redirect leads.
+"""
+
+import asyncio
+import errno
+import re
+import socket
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
-from drs_service.errors import NotFound, Unavailable
+from drs_service.domain.addresses import Network, may_be_asked
+from drs_service.errors import EncodingUnsupported, Forbidden, NotFound, Unavailable
 
 Shape = TypeVar("Shape")
 
@@ -15,6 +27,24 @@ MIB = 1024**2
 MAX_REDIRECTS = 5
 CONNECTIONS_PER_HOST = 8  # a request that waits for one uses up its own time
 READ_SIZE = 64 * 1024
+CONNECT_SECONDS = 15
+IDLE_SECONDS = 60  # for which a stranger may send nothing
+AGENT = {"User-Agent": "drs-service"}
+# What the connection and the client speak for themselves; and bytes are asked for as they are.
+OWN_HEADERS = {
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 
 
 class Http:
@@ -57,9 +87,125 @@ async def open_http(*, timeout_seconds: float = 10, max_bytes: int = MIB) -> Asy
         connector=aiohttp.TCPConnector(limit_per_host=CONNECTIONS_PER_HOST),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=timeout_seconds),
-        headers={"User-Agent": "drs-service"},
+        headers=AGENT,
     ) as session:
         yield Http(session, max_bytes=max_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Bytes that are coming."""
+
+    length: int | None
+    """How many there are, if the server says so."""
+    delimited: bool
+    """Whether their end can be told from a connection that broke."""
+    pieces: AsyncIterator[bytes]
+    """Unavailable if they break off."""
+
+
+class StrangersHttp:
+    """GET of bytes of any length."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    @asynccontextmanager
+    async def get(self, url: str, *, headers: Iterable[tuple[str, str]] = (), within: float) -> AsyncIterator[Answer]:
+        """The answer of an http(s) URL, which the caller reads within so many seconds.
+
+        headers go to the origin of the URL and to no other. Forbidden if the URL may not be asked, or does not let us;
+        EncodingUnsupported if the answer is not the bytes as they are; Unavailable for everything else that goes wrong.
+        """
+        own = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
+        with translating(url):
+            async with asyncio.timeout(within), AsyncExitStack() as stack:
+                response = await self._follow(stack, url, own)
+                yield Answer(
+                    length=response.content_length,
+                    delimited=response.content_length is not None or "Transfer-Encoding" in response.headers,
+                    pieces=response.content.iter_chunked(READ_SIZE),
+                )
+
+    async def _follow(
+        self, stack: AsyncExitStack, url: str, headers: Sequence[tuple[str, str]]
+    ) -> aiohttp.ClientResponse:
+        """The answer at the end of all redirects, each of which is looked at as if it had been stated."""
+        at = readable(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                asking = self._session.get(at, headers=headers, allow_redirects=False)
+                response = await stack.enter_async_context(asking)
+            except aiohttp.InvalidURL as error:  # 127.1 and other ways of writing an address
+                raise Forbidden(f"{at} is not a URL that can be asked.") from error
+            except UnicodeError as error:  # a name that cannot be one, as `a..b`
+                raise Unavailable(f"{at} cannot be asked: {error}") from error
+            if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+                check_bytes(response)
+                return response
+            to = readable(response.headers["Location"], base=at)
+            if at.scheme == "https" and to.scheme != "https":
+                raise Forbidden(f"{at} redirects from https to http.")
+            if to.origin() != at.origin():
+                headers = ()
+            response.close()
+            at = to
+        raise Unavailable(f"{url} redirects more than {MAX_REDIRECTS} times.")
+
+
+@asynccontextmanager
+async def open_strangers_http(
+    *, also: Sequence[Network] = (), connect_seconds: float = CONNECT_SECONDS, idle_seconds: float = IDLE_SECONDS
+) -> AsyncIterator[StrangersHttp]:
+    """A client that connects to public addresses only, and to those of also."""
+    async with aiohttp.ClientSession(
+        # Looked at where it is connected to: nothing that resolves a name again comes after this.
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=partial(public_socket, also)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=idle_seconds),
+        auto_decompress=False,
+        headers={**AGENT, "Accept-Encoding": "identity"},
+    ) as session:
+        yield StrangersHttp(session)
+
+
+class AddressRefused(OSError):
+    """An address that is not public."""
+
+
+def public_socket(also: Sequence[Network], info: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket for an address that may be asked. AddressRefused."""
+    family, kind, protocol, _, address = info
+    if not may_be_asked(str(address[0]), also=also):
+        # The same text for each: of several errors that differ the client makes a new one.
+        raise AddressRefused(errno.EACCES, "the address is not public")
+    return socket.socket(family, kind, protocol)
+
+
+def readable(text: str, *, base: URL | None = None) -> URL:
+    """A URL that may be asked, relative to base. Forbidden."""
+    try:
+        # As it was stated: some signatures do not survive another way of quoting.
+        url = URL(text, encoded=re.fullmatch("[!-~]*", text) is not None)
+        url = (base.join(url) if base is not None else url).with_fragment(None)
+        _ = url.origin(), url.port  # ValueError unless it is absolute, and for a port that is none
+    except ValueError as error:
+        raise Forbidden(f"{text} is not a URL that can be asked: {error}") from error
+    if url.scheme not in ("http", "https") or not url.raw_host:
+        raise Forbidden(f"{text} is not an http(s) URL.")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise Forbidden("A URL with a password is not asked.")
+    return url
+
+
+def check_bytes(response: aiohttp.ClientResponse) -> None:
+    if response.status in (401, 403, 407, 451):
+        raise Forbidden(f"{response.url} answers {response.status}: it wants credentials, or lets nobody.")
+    if response.status != 200:
+        raise Unavailable(f"{response.url} answers {response.status}.")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise EncodingUnsupported(f"{response.url} answers in the encoding {encoding}, which was not asked for.")
 
 
 def decoded(body: bytes | str, shape: type[Shape], *, url: str) -> Shape:
@@ -87,5 +233,9 @@ def translating(url: str) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise Unavailable(f"{url} takes too long to answer.") from error
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, AddressRefused):
+            raise Forbidden(f"{url} may not be asked: {error.os_error.strerror}.") from error
+        raise Unavailable(f"{url} does not answer: {error}") from error
     except aiohttp.ClientError as error:
         raise Unavailable(f"{url} does not answer: {error}") from error
