@@ -71,7 +71,7 @@ def respond(status: int, code: str, message: str, headers: dict[str, str] | None
     )
 
 
-def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error] | Response[None]:
+def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error] | Response[bytes]:
     status = status_of(type(error))
     headers = {}
     if status >= 500:
@@ -79,7 +79,8 @@ def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Er
     if status in TRY_AGAIN:
         headers["retry-after"] = RETRY_AFTER
     if isinstance(error, ObjectPending):
-        return Response(None, status_code=status, headers={**NO_STORE, **headers})
+        # Bytes, for the framework would write None as `null`.
+        return Response(b"", status_code=status, media_type="text/plain", headers={**NO_STORE, **headers})
     if isinstance(error, UploadStalled):
         # RFC 9110 15.5.9: the rest of the request is not waited for.
         headers["connection"] = "close"
