@@ -54,8 +54,10 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             uploads=Uploads(database, store, sweep),
             bundles=bundles,
             finding=Finding(database),
-            registering=Registering(database, max_entries=settings.max_bundle_entries, verify_external=False),
-            changing=Changing(database, sweep, objects.changes),
+            registering=Registering(
+                database, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+            ),
+            changing=Changing(database, sweep, objects.changes, verify_external=settings.verify_external),
             announcing=Announcing(database, store, sweep, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
             statistics=Statistics(database),
             health=Health(database, store),

@@ -5,8 +5,10 @@ import signal
 from collections.abc import Callable
 from datetime import datetime
 
+from drs_service.domain.addresses import network
 from drs_service.jobs import running
 from drs_service.jobs.kinds import Job, SweepOrphans, Tidy, enqueue
+from drs_service.outgoing import open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from worker.tasks import tasks
@@ -22,12 +24,16 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
     shutdown = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, shutdown.set)
-    async with open_parts(settings, name="drs-service worker") as (database, store):
+    asked = [network(one) for one in settings.verify_external_hosts]
+    async with (
+        open_parts(settings, name="drs-service worker") as (database, store),
+        open_strangers_http(also=asked) as http,
+    ):
         await check_schema(database)
         await check_store(database, store)
         if sweep_before is not None:
             async with database.transaction() as connection:
                 await enqueue(connection, SweepOrphans(before=sweep_before))
         on_ready()
-        todo = tasks(database, store, settings)
+        todo = tasks(database, store, http, settings)
         await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)

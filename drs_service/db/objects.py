@@ -94,11 +94,13 @@ async def select_kept(connection: Connection, ids: Sequence[str]) -> dict[str, D
     return await select(connection, ids)
 
 
-REPLACE_ACCESS = "UPDATE objects SET access_methods = $2::jsonb WHERE id = $1"
+REPLACE_ACCESS = "UPDATE objects SET access_methods = $2::jsonb, verifying = $3 WHERE id = $1"
 
 
-async def replace_access(connection: Connection, object_id: str, access: Sequence[ExternalAccess]) -> None:
-    await connection.execute(REPLACE_ACCESS, object_id, encoded(access))
+async def replace_access(
+    connection: Connection, object_id: str, access: Sequence[ExternalAccess], *, verifying: bool
+) -> None:
+    await connection.execute(REPLACE_ACCESS, object_id, encoded(access), verifying)
 
 
 async def add_checksums(connection: Connection, object_id: str, stated: Sequence[Checksum]) -> None:

@@ -62,6 +62,28 @@ def identified(methods: Sequence[ExternalAccess]) -> tuple[ExternalAccess, ...]:
     return tuple(replace(one, id=f"{one.type}-{number}") for number, one in enumerate(methods, start=1))
 
 
+def is_fetchable(way: ExternalAccess) -> bool:
+    """Whether the bytes themselves are had by a GET of the URL, now and without credentials of ours."""
+    return way.type == "https" and way.available is not False
+
+
+def is_same(way: ExternalAccess, other: ExternalAccess) -> bool:
+    """Whether two access methods lead to the same place, in the same way."""
+    return (way.type, way.url, way.headers) == (other.type, other.url, other.headers)
+
+
+def lasting(ways: Sequence[ExternalAccess], known: Sequence[ExternalAccess]) -> list[ExternalAccess]:
+    """Those that can be fetched, and could when they were known."""
+    known = [one for one in known if is_fetchable(one)]
+    return [one for one in ways if is_fetchable(one) and any(is_same(one, other) for other in known)]
+
+
+def fresh(ways: Sequence[ExternalAccess], known: Sequence[ExternalAccess] = ()) -> tuple[str, ...]:
+    """The URLs of those that can be fetched, and were not known or could not."""
+    old = lasting(ways, known)
+    return tuple(one.url for one in ways if is_fetchable(one) and one not in old)
+
+
 def check_url(type: str, url: str) -> None:
     if len(url) > MAX_URL or not re.fullmatch(r"[!-~]+", url):
         raise AccessMethodInvalid(f"The URL of an access method has at most {MAX_URL} characters, all of them ASCII.")

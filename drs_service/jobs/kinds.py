@@ -19,9 +19,11 @@ class Tidy(msgspec.Struct, frozen=True, tag="tidy"):
 
 
 class VerifyExternal(msgspec.Struct, frozen=True, tag="verify_external"):
-    """See that the bytes of an object that is kept elsewhere are as stated."""
+    """See that the bytes to which access methods of an object lead are as stated."""
 
     object_id: str
+    urls: tuple[str, ...]
+    """Of the access methods to look at; those that are not there any more are somebody else's job."""
 
 
 Job = SweepOrphans | Tidy | VerifyExternal

@@ -11,6 +11,7 @@ from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
+from drs_service.domain.external_access import fresh, is_same, lasting
 from drs_service.domain.object_ids import is_object_id
 from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
 from drs_service.errors import (
@@ -21,6 +22,7 @@ from drs_service.errors import (
     ObjectNotFound,
     Unavailable,
 )
+from drs_service.jobs.kinds import VerifyExternal, enqueue
 from drs_service.usecases.objects import epitaph
 from drs_service.usecases.sweep import Sweep
 
@@ -30,10 +32,11 @@ log = structlog.get_logger()
 class Changing:
     """What is changed here is heard of by listener before it is acknowledged; other processes hear of it soon after."""
 
-    def __init__(self, database: Database, sweep: Sweep, listener: Listener) -> None:
+    def __init__(self, database: Database, sweep: Sweep, listener: Listener, *, verify_external: bool) -> None:
         self._database = database
         self._sweep = sweep
         self._listener = listener
+        self._verify_external = verify_external
 
     async def replace_access(
         self, principal: Principal, access: Mapping[str, Sequence[ExternalAccess]]
@@ -46,7 +49,11 @@ class Changing:
             for object_id, ways in access.items():
                 if not ways and found[object_id].kind is Kind.EXTERNAL:
                     raise AccessMethodInvalid("No way to the bytes would be left: they are not kept here.")
-                await objects.replace_access(connection, object_id, ways)
+                urls = fresh(ways, known=found[object_id].external_access) if self._verify_external else ()
+                if urls:
+                    await enqueue(connection, VerifyExternal(object_id=object_id, urls=urls))
+                verifying = must_wait(found[object_id], ways, looked_at=bool(urls))
+                await objects.replace_access(connection, object_id, ways, verifying=verifying)
             return await reread(connection, access)
 
     async def add_checksums(self, principal: Principal, stated: Mapping[str, Sequence[Checksum]]) -> list[DrsObject]:
@@ -121,6 +128,19 @@ def digest_of(one: DrsObject) -> Digest | None:
         return one.blob.digest
     remembered = {known.algorithm: known.value for known in one.checksums} if one.kind is Kind.BLOB else {}
     return Digest.from_hex(remembered["sha-256"]) if "sha-256" in remembered else None
+
+
+def must_wait(old: DrsObject, ways: Sequence[ExternalAccess], *, looked_at: bool) -> bool:
+    """Whether readers of an object with these ways must wait until somebody has looked at its bytes.
+
+    looked_at: whether new ways are going to be. Who adds a mirror takes nothing from those who read already; but where
+    no way stays, nothing that has been looked at would be left.
+    """
+    if old.kind is not Kind.EXTERNAL:
+        return False
+    if not any(is_same(one, other) for one in ways for other in old.external_access):
+        return looked_at
+    return old.verifying and (looked_at or bool(lasting(ways, old.external_access)))
 
 
 def check_all(principal: Principal, action: Action, object_ids: Sequence[str], found: Mapping[str, DrsObject]) -> None:

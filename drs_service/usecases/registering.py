@@ -25,6 +25,7 @@ from drs_service.domain.candidates import (
 )
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
+from drs_service.domain.external_access import fresh
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import FileName
 from drs_service.domain.object_ids import is_object_id, new_object_id
@@ -132,8 +133,9 @@ class Registering:
         if registration.uploads:
             await uploads.delete(connection, registration.uploads)
         for one in registration.new:
-            if one.verifying:
-                await enqueue(connection, VerifyExternal(object_id=one.id))
+            urls = fresh(one.external_access) if self._verify_external else ()
+            if urls:
+                await enqueue(connection, VerifyExternal(object_id=one.id, urls=urls))
 
     def _add(
         self, registration: Registration, principal: Principal, object_id: str, candidate: Candidate, here: Here
@@ -221,7 +223,7 @@ class Registering:
             media_type=candidate.media_type or media_type(None, name=name.original),
             external_size=candidate.size,
             stated=candidate.checksums,
-            verifying=self._verify_external,
+            verifying=self._verify_external and bool(fresh(candidate.external_access)),
         )
 
     def _bundle(

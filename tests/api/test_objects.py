@@ -24,6 +24,30 @@ async def put(client: httpx.AsyncClient, content: bytes = b"hello", name: str = 
     return object_id
 
 
+async def test_an_object_that_is_looked_at_is_promised_without_a_word(settings: Settings) -> None:
+    """DRS 1.5.0, 202: "delayed and will continue asynchronously", with Retry-After, and no body."""
+    candidate = {
+        "size": 1,
+        "checksums": [{"type": "md5", "checksum": "0" * 32}],
+        "access_methods": [{"type": "https", "access_url": {"url": "https://files.example/x"}}],
+    }
+    async with (
+        running(replace(settings, verify_external=True)) as service,
+        httpx.AsyncClient(base_url=service.url) as client,
+    ):
+        registered = await client.post(f"{OBJECTS}/register", json={"candidates": [candidate]})
+        url = f"{OBJECTS}/{registered.json()['objects'][0]['id']}"
+        for answer in (
+            await client.get(url),
+            await client.post(url, json={}),
+            await client.get(f"{url}/access/https-1"),
+            await client.post(f"{url}/access/https-1", json={}),
+        ):
+            assert (answer.status_code, answer.content) == (202, b"")
+            assert int(answer.headers["retry-after"]) > 0
+            assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_an_object_says_what_drs_asks_for_and_nothing_else(client: httpx.AsyncClient) -> None:
     object_id = await put(client)
     answer = await client.get(f"{OBJECTS}/{object_id}")
