@@ -73,7 +73,11 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
                     organization_name=settings.organization_name,
                     organization_url=settings.organization_url,
                 ),
-                max_bulk=settings.max_bulk_request_length,
+                service_info.Reach(
+                    max_bulk=settings.max_bulk_request_length,
+                    max_upload_bytes=settings.max_upload_bytes,
+                    verify_external=settings.verify_external,
+                ),
                 upload_idle=settings.upload_idle_seconds,
                 max_form_files=settings.max_form_files,
                 origins=settings.cors_origins,

@@ -57,8 +57,8 @@ def build(
     usecases: UseCases,
     urls: PublicUrls,
     identity: service_info.Identity,
+    reach: service_info.Reach,
     *,
-    max_bulk: int,
     upload_idle: float,
     max_form_files: int,
     origins: Collection[str],
@@ -66,12 +66,12 @@ def build(
 ) -> ASGIApp:
     rendering = Rendering(usecases.bundles, urls)
     drs: Sequence[HTTPRouteHandler] = [
-        *service_info.routes(usecases.statistics, identity, max_bulk=max_bulk),
-        *bulk.routes(usecases.objects, rendering, urls, most=max_bulk),
+        *service_info.routes(usecases.statistics, identity, reach),
+        *bulk.routes(usecases.objects, rendering, urls, most=reach.max_bulk),
         *finding.routes(usecases.finding, rendering),
         *drs_objects.routes(usecases.objects, rendering, urls),
-        *registering.routes(usecases.registering, usecases.announcing, rendering, urls, most=max_bulk),
-        *changing.routes(usecases.changing, rendering, urls, most=max_bulk),
+        *registering.routes(usecases.registering, usecases.announcing, rendering, urls, most=reach.max_bulk),
+        *changing.routes(usecases.changing, rendering, urls, most=reach.max_bulk),
     ]
     mounts = [Router(DRS_PATH, route_handlers=drs, tags=["DRS"])]
     if prefix_1_2 is not None:

@@ -52,6 +52,35 @@ DRS_OBJECT = record(
 )
 DRS_OBJECTS = record({"objects": {"type": "array", "minItems": 1, "items": DRS_OBJECT}})
 ERROR = record({"msg": TEXT, "status_code": {"type": "integer"}, "code": {"type": "string", "pattern": "^[a-z_]+$"}})
+# The 1.6 draft (pull/418): what is supported, and how much of it at once.
+DRAFT_FLAGS: Schema = {
+    name: {"type": "boolean"}
+    for name in (
+        "uploadRequestSupported",
+        "objectRegistrationSupported",
+        "validateChecksums",
+        "validateFileSizes",
+        "validateAccessMethods",
+        "relatedFileStorageSupported",
+        "deleteSupported",
+        "deleteStorageDataSupported",
+        "metadataRetentionSupported",
+        "accessMethodUpdateSupported",
+        "checksumAdditionSupported",
+        "fetchByChecksumSupported",
+    )
+} | {
+    name: {"type": "integer", "minimum": 1}
+    for name in (
+        "maxUploadSize",
+        "maxUploadRequestLength",
+        "maxRegisterRequestLength",
+        "maxBulkDeleteLength",
+        "maxBulkAccessMethodUpdateLength",
+        "maxBulkChecksumAdditionLength",
+    )
+}
+DRAFT_FLAGS["supportedUploadMethodTypes"] = {"type": "array", "minItems": 1, "items": TEXT}
 SERVICE_INFO = record(
     {
         "id": TEXT,
@@ -61,7 +90,7 @@ SERVICE_INFO = record(
         "version": TEXT,
         "maxBulkRequestLength": {"type": "integer", "minimum": 1},
         "drs": record(
-            {"maxBulkRequestLength": {"type": "integer", "minimum": 1}},
+            {"maxBulkRequestLength": {"type": "integer", "minimum": 1}} | DRAFT_FLAGS,
             {"objectCount": {"type": "integer"}, "totalObjectSize": {"type": "integer"}},
         ),
     }
