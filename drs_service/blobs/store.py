@@ -12,7 +12,7 @@ from uuid import UUID
 from drs_service.blobs.driver import BlobDriver, Buffer, Staged
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.domain.blob import Blob
-from drs_service.domain.checksums import Checksum, hasher
+from drs_service.domain.checksums import Checksum, Hasher, hasher
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.errors import BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
@@ -223,7 +223,7 @@ class Hashing:
     def __init__(self, algorithms: Collection[str]) -> None:
         self._sha256 = hashlib.sha256()
         self._others = {name: hasher(name) for name in sorted(algorithms) if name != "sha-256"}
-        self._hashers = (self._sha256, *self._others.values())
+        self._hashers: tuple[Hasher, ...] = (self._sha256, *self._others.values())
 
     def update(self, block: list[Buffer]) -> None:
         for chunk in block:

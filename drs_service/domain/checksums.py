@@ -2,8 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import google_crc32c
 
 from drs_service.errors import ChecksumInvalid
 
@@ -42,7 +46,7 @@ _HASHLIB = {
     "blake2s-256": "blake2s",
     "blake2b-512": "blake2b",
 }
-COMPUTABLE = frozenset(_HASHLIB)
+COMPUTABLE = frozenset({*_HASHLIB, "crc32", "crc32c"})
 # Ours, without anything that stands between letters and digits.
 _BY_LETTERS = {re.sub(r"[^a-z0-9]", "", name): name for name in SIZES} | {
     "blake2b": "blake2b-512",
@@ -121,6 +125,32 @@ def hexdigest(name: str, content: bytes) -> str:
     return one.hexdigest()
 
 
-def hasher(name: str) -> "hashlib._Hash":
-    """Works out a checksum of a computable algorithm."""
+class Hasher(Protocol):
+    """Works out a checksum of bytes as they pass by."""
+
+    def update(self, chunk: bytes | bytearray | memoryview, /) -> None: ...
+
+    def hexdigest(self) -> str: ...
+
+
+def hasher(name: str) -> Hasher:
+    """For a computable algorithm."""
+    if name == "crc32":
+        return Crc(zlib.crc32)
+    if name == "crc32c":
+        return Crc(lambda chunk, crc: google_crc32c.extend(crc, bytes(chunk)))  # it takes nothing but bytes
     return hashlib.new(_HASHLIB[name], usedforsecurity=False)
+
+
+class Crc:
+    """A cyclic redundancy check of 32 bits, big-endian as object stores publish it."""
+
+    def __init__(self, extend: Callable[[bytes | bytearray | memoryview, int], int]) -> None:
+        self._extend = extend
+        self._crc = 0
+
+    def update(self, chunk: bytes | bytearray | memoryview, /) -> None:
+        self._crc = self._extend(chunk, self._crc)
+
+    def hexdigest(self) -> str:
+        return f"{self._crc:08x}"

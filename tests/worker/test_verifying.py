@@ -164,6 +164,7 @@ async def test_another_worker_finishes_what_a_killed_one_began(
         ({"md5": "0" * 32}, len(CONTENT), f"has the md5 {MD5}, not {'0' * 32} as stated"),
         ({"md5": MD5, "sha-256": "0" * 64}, len(CONTENT), f"has the sha-256 {SHA256}, not {'0' * 64} as stated"),
         ({"sha-512": "0" * 128}, len(CONTENT), "has the sha-512"),
+        ({"crc32c": "0" * 8}, len(CONTENT), "has the crc32c"),
     ],
 )
 async def test_what_is_not_as_stated_is_buried(
