@@ -105,10 +105,10 @@ async def settled(client: httpx.AsyncClient, object_id: str) -> httpx.Response:
     return answer
 
 
-async def done(settings: Settings) -> None:
-    """Wait until there is no job."""
+async def done(settings: Settings, *, but: int = 0) -> None:
+    """Wait until there is no job, or no more than that."""
     async with asyncio.timeout(50), database(settings) as db, db.connection() as connection:
-        while await connection.fetchval("SELECT count(*) FROM pgqueuer"):
+        while await connection.fetchval("SELECT count(*) FROM pgqueuer") > but:
             await asyncio.sleep(0.02)
 
 
@@ -317,21 +317,25 @@ async def test_where_nothing_that_was_seen_is_left_readers_wait(
         assert (await settled(client, object_id)).status_code == 410
 
 
+@pytest.mark.parametrize("old", [CONTENT, b"x" * len(CONTENT)])
 async def test_what_was_seen_counts_for_what_is_still_there(
-    settings: Settings, client: httpx.AsyncClient, there: Elsewhere
+    settings: Settings, client: httpx.AsyncClient, there: Elsewhere, old: bytes
 ) -> None:
-    """The ways are replaced while the old one, which leads to other bytes, is looked at."""
-    held = Held(b"x" * len(CONTENT))
-    there.kept["/held"] = held
-    object_id = await register(client, https(there.at("/held")))
+    """The way is replaced while it is looked at: what it leads to, be it right or wrong, is nobody's business now."""
+    before, after = Held(old), Held(CONTENT)
+    there.kept["/before"], there.kept["/after"] = before, after
+    object_id = await register(client, https(there.at("/before")))
     async with working(settings):
-        await asyncio.wait_for(held.began.wait(), 20)
-        await replaced(client, object_id, https(there.at("/file")))
+        await asyncio.wait_for(before.began.wait(), 20)
+        await replaced(client, object_id, https(there.at("/after")))
+        await asyncio.wait_for(after.began.wait(), 20)
+        before.let_go.set()
+        await done(settings, but=1)
+        assert (await get(client, object_id)).status_code == 202
+        after.let_go.set()
         answer = await settled(client, object_id)
         assert (answer.status_code, checksums(answer)["sha-256"]) == (200, SHA256)
-        held.let_go.set()
-        await done(settings)
-        assert urls(await get(client, object_id)) == [there.at("/file")]
+        assert urls(answer) == [there.at("/after")]
 
 
 async def test_mirrors_of_bytes_that_are_here_are_looked_at(
