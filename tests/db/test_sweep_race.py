@@ -76,7 +76,7 @@ async def test_an_upload_keeps_its_bytes_while_the_last_that_had_them_is_deleted
     store = BlobStore(slow_place.driver, place="primary", max_bytes=1024**2)
     sweep = Sweep(database, store)
     uploads = Uploads(database, store, sweep)
-    changing = Changing(database, sweep, Kept(0))
+    changing = Changing(database, sweep, Kept(0), verify_external=False)
     registering = Registering(database, max_entries=10, verify_external=False)
     lost: list[bytes] = []
     refused = 0
