@@ -151,13 +151,13 @@ async def test_a_chunked_body_is_as_good_as_one_with_a_length(client: httpx.Asyn
 
 
 async def test_a_checksum_that_cannot_be_worked_out_is_taken_for_true(client: httpx.AsyncClient) -> None:
-    path = await announced(client, b"abc", {"type": "crc32c", "checksum": "00000001"})
+    path = await announced(client, b"abc", {"type": "etag", "checksum": "00000001"})
     assert (await client.put(path, content=b"abc")).status_code == 200
-    assert (await registered(client, path))["checksums"] == [sha256(b"abc"), {"type": "crc32c", "checksum": "00000001"}]
+    assert (await registered(client, path))["checksums"] == [sha256(b"abc"), {"type": "etag", "checksum": "00000001"}]
 
 
 async def test_a_digest_in_a_header_is_verified_too(service: Service, client: httpx.AsyncClient) -> None:
-    path = await announced(client, UNWANTED, {"type": "crc32c", "checksum": "00000001"})
+    path = await announced(client, UNWANTED, {"type": "etag", "checksum": "00000001"})
     wrong = {"Repr-Digest": repr_digest(b"other")}
     part = file(UNWANTED, b"a", b"Repr-Digest: " + wrong["Repr-Digest"].encode())
     async with nothing_stored(service.settings):
@@ -188,7 +188,7 @@ async def test_the_same_bytes_again_change_nothing(service: Service, client: htt
 
 async def test_other_bytes_are_refused_once_some_have_come(service: Service, client: httpx.AsyncClient) -> None:
     come, other = secrets.token_bytes(1000), secrets.token_bytes(1000)
-    path = await announced(client, come, {"type": "crc32c", "checksum": "00000001"})
+    path = await announced(client, come, {"type": "etag", "checksum": "00000001"})
     assert (await client.put(path, content=come)).status_code == 200
     async with nothing_stored(service.settings):
         for way in ("PUT", "POST"):
@@ -203,7 +203,7 @@ async def test_of_different_bytes_at_once_one_is_taken_and_the_others_leave_noth
     for _ in range(5):
         before = blob_files(own_service.settings)
         contents = [secrets.token_bytes(100_000) for _ in range(6)]
-        path = await announced(own_client, contents[0], {"type": "crc32c", "checksum": "00000001"})
+        path = await announced(own_client, contents[0], {"type": "etag", "checksum": "00000001"})
         answers = await asyncio.gather(*(own_client.put(path, content=content) for content in contents))
         assert sorted(one.status_code for one in answers) == [200, 409, 409, 409, 409, 409]
         [taken] = [content for content, one in zip(contents, answers, strict=True) if one.status_code == 200]

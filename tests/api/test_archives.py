@@ -347,7 +347,7 @@ async def huge(service: Service, client: httpx.AsyncClient, size: int) -> tuple[
     blob.chmod(0o600)
     with blob.open("r+b") as opened:
         opened.truncate(size)
-    resize = "UPDATE blobs SET size = $1 WHERE digest = $2"
+    resize = "UPDATE objects SET size = $1 WHERE digest = $2"
     await query(service.settings, resize, size, hashlib.sha256(content).digest())
     return path, content
 

@@ -312,7 +312,7 @@ async def test_a_client_that_leaves_midway_does_not_keep_the_service_reading(
     blob.chmod(0o600)
     with blob.open("r+b") as opened:
         opened.truncate(1024**4)
-    resize = "UPDATE blobs SET size = $1 WHERE digest = $2"
+    resize = "UPDATE objects SET size = $1 WHERE digest = $2"
     await query(service.settings, resize, 1024**4, hashlib.sha256(content).digest())
 
     for headers in ((), ("Range: bytes=0-9,1000-",)):

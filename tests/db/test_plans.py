@@ -27,8 +27,8 @@ FILL = f"""
     INSERT INTO tags (object_id, key, value) SELECT id, 'parity', left(md5(id), 1) FROM objects;
     INSERT INTO blobs (digest, size) VALUES (sha256(''), 0);
     INSERT INTO checksums (digest, algorithm, value) VALUES (sha256(''), 'md5', md5(''));
-    INSERT INTO objects (id, digest, name, file_name, media_type)
-        SELECT 'empty-' || n, sha256(''), 'name', 'name', 'text/plain' FROM generate_series(1, 20000) AS n;
+    INSERT INTO objects (id, digest, size, name, file_name, media_type)
+        SELECT 'empty-' || n, sha256(''), 0, 'name', 'name', 'text/plain' FROM generate_series(1, 20000) AS n;
     INSERT INTO object_checksums (object_id, algorithm, value) SELECT id, 'sha1', '{SHA1}' FROM objects
         WHERE digest = sha256('');
     INSERT INTO tags (object_id, key, value) SELECT id, 'common', 'yes' FROM objects;
@@ -36,8 +36,8 @@ FILL = f"""
     INSERT INTO objects (id, kind, size, space_id, deleted_time, name, file_name, media_type)
         SELECT 'buried-' || n, 'blob', 0, 'default', now(), 'name', 'name', 'text/plain'
         FROM generate_series(1, 5000) AS n;
-    INSERT INTO objects (id, digest, space_id, name, file_name, media_type)
-        SELECT 'foreign-' || n, sha256(''), 'other', 'name', 'name', 'text/plain' FROM generate_series(1, 5000) AS n;
+    INSERT INTO objects (id, digest, size, space_id, name, file_name, media_type)
+        SELECT 'foreign-' || n, sha256(''), 0, 'other', 'name', 'name', 'text/plain' FROM generate_series(1, 5000) AS n;
     ANALYZE;
 """
 REFERRED = "SELECT EXISTS (SELECT FROM objects WHERE digest = $1)"
