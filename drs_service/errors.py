@@ -7,6 +7,8 @@ DrsServiceError
 │   ├── ObjectDeleted
 │   ├── BytesElsewhere
 │   ├── AccessMethodNotFound
+│   ├── UploadExpired
+│   ├── UploadLost
 │   ├── UploadNotFound
 │   └── IdentifierUnknown
 ├── Rejected                     the request is wrong as it stands
@@ -33,6 +35,12 @@ DrsServiceError
 │   ├── CandidateInvalid
 │   ├── TextInvalid
 │   ├── PageInvalid
+│   ├── UploadBusy
+│   ├── UploadDone
+│   ├── OffsetMismatch
+│   ├── ChunkMismatch
+│   ├── TusInvalid
+│   ├── TusVersionUnsupported
 │   ├── UploadConflict
 │   ├── IdempotencyKeyInvalid
 │   ├── IdempotencyKeyReused
@@ -112,6 +120,18 @@ class AccessMethodNotFound(NotFound):
     """The object has no access method with this access_id."""
 
     code = "access_method_not_found"
+
+
+class UploadExpired(NotFound):
+    """The upload was not finished in time: begin again."""
+
+    code = "upload_expired"
+
+
+class UploadLost(NotFound):
+    """What was sent to this upload is no longer there: begin again."""
+
+    code = "upload_lost"
 
 
 class UploadNotFound(NotFound):
@@ -268,6 +288,42 @@ class PageInvalid(Rejected):
     """The page_size or the page_token is not one of this service."""
 
     code = "page_invalid"
+
+
+class UploadBusy(Rejected):
+    """Another request is sending to this upload and does not let go of it. Try again."""
+
+    code = "upload_busy"
+
+
+class UploadDone(Rejected):
+    """The upload is complete: nothing can be added to it, and nothing taken back."""
+
+    code = "upload_done"
+
+
+class OffsetMismatch(Rejected):
+    """The Upload-Offset is not where the upload has come to: ask for that with HEAD."""
+
+    code = "offset_mismatch"
+
+
+class ChunkMismatch(Rejected):
+    """The bytes received do not have the Upload-Checksum. They were thrown away; the upload stands where it stood."""
+
+    code = "chunk_mismatch"
+
+
+class TusInvalid(Rejected):
+    """The request is not one of tus 1.0.0."""
+
+    code = "tus_invalid"
+
+
+class TusVersionUnsupported(Rejected):
+    """The only version of tus spoken here is 1.0.0: say so with Tus-Resumable."""
+
+    code = "tus_version_unsupported"
 
 
 class UploadConflict(Rejected):

@@ -23,9 +23,14 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.NotAcceptable:        406,
     errors.ChecksumConflict:     409,
     errors.UploadConflict:       409,
+    errors.UploadDone:           409,
+    errors.OffsetMismatch:       409,
     errors.ArchiveImpossible:    409,
     errors.ObjectDeleted:        410,
+    errors.UploadExpired:        410,
+    errors.UploadLost:           410,
     errors.PreconditionFailed:   412,
+    errors.TusVersionUnsupported: 412,
     errors.TooMany:              413,
     errors.UploadTooLarge:       413,
     errors.EncodingUnsupported:  415,
@@ -33,6 +38,9 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.HostUnknown:          421,
     # draft-ietf-httpapi-idempotency-key-header-07 2.7: the key with another request.
     errors.IdempotencyKeyReused: 422,
+    errors.UploadBusy:           423,
+    # tus 1.0.0, Checksum: "460 Checksum Mismatch".
+    errors.ChunkMismatch:        460,
     errors.Forbidden:            403,
     errors.BlobCorrupt:          502,
     errors.Misconfigured:        503,
@@ -46,7 +54,7 @@ STATUS: dict[type[DrsServiceError], int] = {
 FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 
 RETRY_AFTER = "5"  # seconds
-TRY_AGAIN = {202, 503, 507}
+TRY_AGAIN = {202, 423, 503, 507}
 NO_STORE = {"cache-control": "no-store"}
 
 

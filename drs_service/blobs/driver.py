@@ -42,10 +42,45 @@ class Staged(Protocol):
         """Forget what was staged; what was published stays. May be called twice, and after publish."""
 
 
+class Waiting(Staged, Protocol):
+    """Staged bytes that wait for more of them, and outlive the process that wrote them."""
+
+    async def go_on(self, offset: int) -> None:
+        """Write on behind the first `offset` bytes, which were synced; what lies behind them is forgotten.
+
+        Before it nothing is written, read or published. UploadLost if there are fewer bytes.
+        """
+
+    async def sync(self) -> None:
+        """Return when what was written is still there after the machine has lost its power."""
+
+    def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        """The bytes [start, end) of what was written, as `BlobDriver.read` gives them."""
+
+    async def leave(self) -> None:
+        """Let others go on. What came since the last sync may be lost. May be called again, and after discard."""
+
+
 class BlobDriver(Protocol):
     """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
 
     async def stage(self) -> Staged: ...
+
+    async def begin(self) -> str:
+        """The handle of nothing yet, that any process can go on with."""
+
+    async def resume(self, handle: str) -> Waiting:
+        """Have what waits under handle for oneself: UploadBusy while another one has it, wherever that one runs.
+
+        It is free again when that one leaves, or dies. After publish nothing is written to it any more, but publish
+        may be called again, also by the next one.
+        """
+
+    async def forget(self, handle: str) -> None:
+        """Forget what waits under handle. Nothing there is not an error; one who goes on with it does so in vain."""
+
+    def waiting(self) -> AsyncIterator[Entry]:
+        """Every handle under which bytes wait, and when they were last written to."""
 
     def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         """The bytes [start, end) of key, in pieces the reader does not keep past the next.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from drs_service.blobs.driver import Buffer
-from drs_service.errors import StorageFull, StorageUnavailable
+from drs_service.errors import StorageFull, StorageUnavailable, UploadBusy, UploadLost
 
 IOV_MAX = 1024
 PROBE_STEP = 512 * 1024
@@ -204,6 +204,40 @@ class Owner:
             (self._staging / f"{self._name}.lock").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+
+def take(directories: Directories, path: Path) -> int:
+    """A descriptor of a file that nobody else writes to, made if it is not there. UploadBusy."""
+    directories.make(path.parent)
+    descriptor = open_unfinished(path)
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        if not try_lock(descriptor):
+            raise UploadBusy
+        undo.pop_all()
+    return descriptor
+
+
+def cut(descriptor: int, offset: int) -> None:
+    """Leave the first bytes of a file, and stand behind them. UploadLost if they are fewer."""
+    size = os.fstat(descriptor).st_size
+    if size < offset:
+        raise UploadLost(ends=size)
+    if size > offset:
+        os.ftruncate(descriptor, offset)  # fails, as it should, for what was published
+    os.lseek(descriptor, offset, os.SEEK_SET)
+
+
+def open_unfinished(path: Path) -> int:
+    """For reading and writing; for reading alone what has been published, for its bytes are those of a key by now."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return descriptor
 
 
 def try_lock(descriptor: int) -> bool:

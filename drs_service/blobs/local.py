@@ -4,6 +4,7 @@
     <root>/sha256/ab/cd/abcd…     published: read-only (0440), never rewritten
     <root>/staging/<owner>/…      on their way in; an owner is one running process
     <root>/staging/<owner>.lock   held (flock) by that process for as long as it lives
+    <root>/staging/waiting/…      on their way in by and by; held (flock) by whoever is writing just now
 
 A staged file is published with link(2): it appears under its key whole or not at all, and link refuses to touch a key
 that is there already, which rename would replace. The staged name stays until discard, so that the bytes can be
@@ -26,10 +27,12 @@ from drs_service.blobs.driver import Buffer, Entry
 from drs_service.blobs.files import (
     Directories,
     Owner,
+    cut,
     in_page_cache,
     link,
     sync,
     sync_directory,
+    take,
     translated,
     write,
     writing,
@@ -38,6 +41,7 @@ from drs_service.blobs.keys import new_probe_key
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 STAGING = "staging"
+WAITING = "waiting"
 # A few readers get large pieces, which are fastest; many share a budget, since a slow one holds its piece for long.
 READ_SIZE = 2 * 1024 * 1024
 LEAST_READ_SIZE = 256 * 1024
@@ -57,6 +61,7 @@ class LocalDriver:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
         self.directories = Directories(root)
         self._owner = Owner(root / STAGING, self.directories)
+        self._waiting = root / STAGING / WAITING
         self._readers = 0
         self._probing: asyncio.Task[None] | None = None
 
@@ -65,24 +70,51 @@ class LocalDriver:
             path = (await self.run(self._owner.directory)) / secrets.token_hex(16)
             return LocalStaged(self, path, await self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
+    async def begin(self) -> str:
+        return secrets.token_hex(16)  # no file yet is as good as an empty one
+
+    async def resume(self, handle: str) -> "LocalWaiting":
+        path = self._waiting / handle
+        with writing():
+            job = self.submit(take, self.directories, path)
+            try:
+                descriptor = await asyncio.wrap_future(job)
+            except asyncio.CancelledError:
+                job.add_done_callback(partial(undo_open, created=None))
+                raise
+        return LocalWaiting(self, path, descriptor)
+
+    async def forget(self, handle: str) -> None:
+        await self.run((self._waiting / handle).unlink, missing_ok=True)
+
+    async def waiting(self) -> AsyncIterator[Entry]:
+        for entry in await self.run(self._list, str(self._waiting.relative_to(self._root)), ""):
+            if isinstance(entry, Entry):
+                yield Entry(entry.key.rpartition("/")[2], entry.published)
+
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         descriptor = await self._open(self.path(key), os.O_RDONLY)
         self._readers += 1
         try:
             while start < end:
-                count = min(end - start, max(LEAST_READ_SIZE, min(READ_SIZE, READ_BUDGET // self._readers)))
-                if in_page_cache(descriptor, start, count):
-                    piece = os.pread(descriptor, count, start)
-                else:
-                    # A cancelled reader leaves the thread to finish; it must not find another file's descriptor.
-                    piece = await self.settled(self.submit(os.pread, descriptor, count, start))
-                if not piece:
-                    raise BlobCorrupt(key=key, ends=start)
+                piece = await self.piece(descriptor, start, end, name=key)
                 yield piece
                 start += len(piece)
         finally:
             self._readers -= 1
             os.close(descriptor)
+
+    async def piece(self, descriptor: int, start: int, end: int, *, name: str) -> bytes:
+        """Some of the bytes [start, end) of an open file, from the first on. BlobCorrupt if there are none."""
+        count = min(end - start, max(LEAST_READ_SIZE, min(READ_SIZE, READ_BUDGET // max(1, self._readers))))
+        if in_page_cache(descriptor, start, count):
+            piece = os.pread(descriptor, count, start)
+        else:
+            # A cancelled reader leaves the thread to finish; it must not find another file's descriptor.
+            piece = await self.settled(self.submit(os.pread, descriptor, count, start))
+        if not piece:
+            raise BlobCorrupt(key=name, ends=start)
+        return piece
 
     async def size(self, key: str) -> int:
         return (await self.run(os.stat, self.path(key))).st_size
@@ -232,18 +264,57 @@ class LocalStaged:
         await asyncio.shield(asyncio.wrap_future(self._driver.submit(self._forget, descriptor)))
 
     def _forget(self, descriptor: int | None) -> None:
+        self._let_go(descriptor)
+        self._path.unlink(missing_ok=True)
+
+    def _let_go(self, descriptor: int | None) -> None:
         # A thread that a cancelled caller has left behind must not find another file's descriptor.
         for job in (self._last, self._write_back):
             if job is not None and not job.cancel():
                 job.exception()  # returns when the thread has let go
         if descriptor is not None:
             os.close(descriptor)
-        self._path.unlink(missing_ok=True)
 
     async def _settle_write_back(self) -> None:
         if self._write_back is not None:
             await self._driver.settled(self._write_back)
             self._write_back = None
+
+
+class LocalWaiting(LocalStaged):
+    """A file that its writers go on with one after another; the lock on it is of the one who has it open."""
+
+    def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
+        super().__init__(driver, path, descriptor)
+        self._named = False
+
+    async def go_on(self, offset: int) -> None:
+        assert self._descriptor is not None, "nothing goes on after the first publish"
+        await self._driver.settled(self._driver.submit(cut, self._descriptor, offset))
+
+    async def sync(self) -> None:
+        if self._descriptor is not None:
+            await self._settle_write_back()
+            self._last = job = self._driver.submit(self._sync, self._descriptor)
+            await self._driver.settled(job)
+            self._unsynced = 0
+
+    def _sync(self, descriptor: int) -> None:
+        sync(descriptor, data_only=True)
+        if not self._named:
+            sync_directory(self._path.parent)
+            self._named = True
+
+    async def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        while start < end:
+            assert self._descriptor is not None, "nothing is read again after the first publish"
+            piece = await self._driver.piece(self._descriptor, start, end, name=self._path.name)
+            yield piece
+            start += len(piece)
+
+    async def leave(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        await asyncio.shield(asyncio.wrap_future(self._driver.submit(self._let_go, descriptor)))
 
 
 def undo_open(job: Future[int], *, created: Path | None) -> None:

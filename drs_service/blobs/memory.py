@@ -1,10 +1,12 @@
 """Bytes in a dict: one process, gone with it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from drs_service.blobs.driver import Buffer, Entry
-from drs_service.errors import BlobCorrupt
+from drs_service.errors import BlobCorrupt, UploadBusy, UploadLost
 
 READ_SIZE = 256 * 1024
 
@@ -14,16 +16,29 @@ class MemoryDriver:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[bytes, datetime]] = {}
+        self._waiting: dict[str, MemoryWaiting] = {}
 
     async def stage(self) -> "MemoryStaged":
         return MemoryStaged(self._kept)
 
+    async def begin(self) -> str:
+        return secrets.token_hex(16)
+
+    async def resume(self, handle: str) -> "MemoryWaiting":
+        waiting = self._waiting.setdefault(handle, MemoryWaiting(self._kept, partial(self._waiting.pop, handle, None)))
+        waiting.enter()
+        return waiting
+
+    async def forget(self, handle: str) -> None:
+        self._waiting.pop(handle, None)
+
+    async def waiting(self) -> AsyncIterator[Entry]:
+        for handle, waiting in list(self._waiting.items()):
+            yield Entry(handle, waiting.written)
+
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
-        view = memoryview(self._kept[key][0])
-        if end > len(view):
-            raise BlobCorrupt(key=key, ends=len(view))
-        for at in range(start, end, READ_SIZE):
-            yield view[at : min(at + READ_SIZE, end)]
+        for piece in pieces(self._kept[key][0], start, end):
+            yield piece
 
     async def size(self, key: str) -> int:
         return len(self._kept[key][0])
@@ -60,3 +75,50 @@ class MemoryStaged:
 
     async def discard(self) -> None:
         self._bytes = bytearray()
+
+
+class MemoryWaiting(MemoryStaged):
+    """Outlives whoever writes to it, though not the process."""
+
+    def __init__(self, kept: dict[str, tuple[bytes, datetime]], forget: Callable[[], object]) -> None:
+        super().__init__(kept)
+        self._forget = forget
+        self._taken = False
+        self.written = datetime.now(UTC)
+
+    def enter(self) -> None:
+        if self._taken:
+            raise UploadBusy
+        self._taken = True
+
+    async def go_on(self, offset: int) -> None:
+        if len(self._bytes) < offset:
+            raise UploadLost(ends=len(self._bytes))
+        del self._bytes[offset:]
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        await super().write(chunks)
+        self.written = datetime.now(UTC)
+
+    async def sync(self) -> None:
+        """Memory has nothing that is slower and safer."""
+
+    async def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        for piece in pieces(bytes(self._bytes), start, end):
+            yield piece
+
+    async def discard(self) -> None:
+        await super().discard()
+        self._forget()
+        await self.leave()
+
+    async def leave(self) -> None:
+        self._taken = False
+
+
+def pieces(content: bytes, start: int, end: int) -> Iterator[Buffer]:
+    view = memoryview(content)
+    if end > len(view):
+        raise BlobCorrupt(ends=len(view))
+    for at in range(start, end, READ_SIZE):
+        yield view[at : min(at + READ_SIZE, end)]

@@ -1,24 +1,21 @@
 """The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
 
-import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from drs_service.blobs.driver import BlobDriver, Buffer, Staged
+from drs_service.blobs.driver import BlobDriver, Buffer, Entry
+from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
+from drs_service.blobs.receiving import Arrival, Receiving
+from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
-from drs_service.domain.checksums import Checksum, Hasher, hasher
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.errors import BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
 
-BLOCK_SIZE = 512 * 1024  # bytes hashed and written by one hop to a thread
-INLINE_SIZE = 32 * 1024  # below this, hashing is cheaper than a hop
 LONGEST_PROBE = timedelta(hours=1)
 
 
@@ -31,37 +28,6 @@ class Stored:
     published: datetime
 
 
-class Arrival:
-    """Bytes read to their end and verified, not kept yet."""
-
-    def __init__(self, blob: Blob, checksums: tuple[Checksum, ...], driver: BlobDriver, staged: Staged) -> None:
-        self.blob = blob
-        self.checksums = checksums
-        """Of the algorithms that were asked for besides SHA-256."""
-        self.key = key_for(blob.digest)
-        self._driver = driver
-        self._staged = staged
-
-    async def keep(self) -> None:
-        """Publish the bytes under their digest, durably. May be called twice."""
-        await self._staged.publish(self.key)
-
-    async def keep_still(self) -> None:
-        """Publish again if the bytes have gone since they were kept, or were damaged before.
-
-        Whoever calls this holds the digest's lock.
-        """
-        try:
-            damaged = await self._driver.size(self.key) != self.blob.size
-        except KeyError:
-            await self.keep()
-        else:
-            if damaged:
-                # A key that exists is never rewritten: it has to go first. What is lost between was lost already.
-                await self._driver.delete(self.key)
-                await self.keep()
-
-
 class BlobStore:
     """Blobs by digest, in one place."""
 
@@ -69,7 +35,7 @@ class BlobStore:
         self.place = place
         self.max_bytes = max_bytes
         self._driver = driver
-        self._threads = ThreadPoolExecutor(thread_name_prefix="hashing")
+        self._receiving = Receiving()
 
     @asynccontextmanager
     async def receive(
@@ -91,8 +57,8 @@ class BlobStore:
         staged = await self._driver.stage()
         try:
             hashing = Hashing(algorithms)
-            size = await self._absorb(source, staged, hashing)
-            blob = Blob(hashing.digest(), size)
+            await self._receiving.absorb(source, staged, hashing, most=self.max_bytes)
+            blob = hashing.blob()
             if expect is not None and blob.digest != expect:
                 raise DigestMismatch(
                     f"The bytes received have the digest {blob.digest}, not {expect} as stated. Nothing was stored."
@@ -101,43 +67,26 @@ class BlobStore:
         finally:
             await staged.discard()
 
-    async def _absorb(self, source: AsyncIterable[Buffer], staged: Staged, hashing: "Hashing") -> int:
-        """Hash and write what source yields, side by side and one block behind it. Returns how many bytes it was."""
-        size = 0
-        behind: asyncio.Task[None] | None = None
-        block: list[Buffer] = []
-        block_size = 0
-        try:
-            async for chunk in source:
-                size += len(chunk)
-                if size > self.max_bytes:
-                    raise UploadTooLarge(f"The upload has more than the {self.max_bytes} bytes that are accepted.")
-                block.append(chunk)
-                block_size += len(chunk)
-                if block_size >= BLOCK_SIZE:
-                    if behind is not None:
-                        await behind
-                    behind = asyncio.create_task(self._take(block, hashing, staged))
-                    block, block_size = [], 0
-            if behind is not None:
-                await behind
-            if block_size > INLINE_SIZE:
-                await self._take(block, hashing, staged)
-            elif block_size:
-                hashing.update(block)
-                await staged.write(block)
-        finally:
-            if behind is not None:
-                # Its error is not ours to raise here: either it has been, or another came first.
-                await asyncio.gather(behind, return_exceptions=True)
-        return size
+    async def begin(self) -> str:
+        """The handle of an upload of which nothing has come yet."""
+        return await self._driver.begin()
 
-    async def _take(self, block: list[Buffer], hashing: "Hashing", staged: Staged) -> None:
-        hashed = asyncio.get_running_loop().run_in_executor(self._threads, hashing.update, block)
+    @asynccontextmanager
+    async def resume(self, handle: str) -> AsyncIterator[Unfinished]:
+        """Have an upload for oneself for the length of the block. UploadBusy, StorageUnavailable."""
+        waiting = await self._driver.resume(handle)
         try:
-            await staged.write(block)
+            yield Unfinished(self._driver, waiting, self._receiving)
         finally:
-            await hashed
+            await waiting.leave()
+
+    async def forget(self, handle: str) -> None:
+        """Forget what has come of an upload. Harmless if there is nothing."""
+        await self._driver.forget(handle)
+
+    def waiting(self) -> AsyncIterator[Entry]:
+        """The handles of uploads of which something has come, and when that was."""
+        return self._driver.waiting()
 
     async def open(self, digest: Digest, span: ByteRange) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, already begun: a blob that cannot be read raises here, not midway.
@@ -204,7 +153,7 @@ class BlobStore:
 
     async def close(self) -> None:
         await self._driver.close()
-        self._threads.shutdown()
+        self._receiving.close()
 
 
 def mismatch(identity: UUID, found: list[str]) -> str:
@@ -215,26 +164,6 @@ def mismatch(identity: UUID, found: list[str]) -> str:
         "Restore the database from its backup, or set DATABASE_URL and DRS_STORAGE_URL to a pair that belongs "
         "together: a sweep would delete every blob that this database does not know."
     )
-
-
-class Hashing:
-    """SHA-256 of bytes as they pass by, and what else was asked for."""
-
-    def __init__(self, algorithms: Collection[str]) -> None:
-        self._sha256 = hashlib.sha256()
-        self._others = {name: hasher(name) for name in sorted(algorithms) if name != "sha-256"}
-        self._hashers: tuple[Hasher, ...] = (self._sha256, *self._others.values())
-
-    def update(self, block: list[Buffer]) -> None:
-        for chunk in block:
-            for one in self._hashers:
-                one.update(chunk)
-
-    def digest(self) -> Digest:
-        return Digest(self._sha256.digest())
-
-    def checksums(self) -> tuple[Checksum, ...]:
-        return tuple(Checksum(name, one.hexdigest()) for name, one in self._others.items())
 
 
 async def begun(reading: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:

@@ -132,6 +132,8 @@ class Hasher(Protocol):
 
     def hexdigest(self) -> str: ...
 
+    def copy(self) -> "Hasher": ...
+
 
 def hasher(name: str) -> Hasher:
     """For a computable algorithm."""
@@ -154,3 +156,8 @@ class Crc:
 
     def hexdigest(self) -> str:
         return f"{self._crc:08x}"
+
+    def copy(self) -> "Crc":
+        copied = Crc(self._extend)
+        copied._crc = self._crc
+        return copied

@@ -1,8 +1,15 @@
-"""An upload: bytes that were announced, and may have come."""
+"""An upload: bytes on their way.
+
+    announced   ->  the bytes come  ->  registered: the upload is gone, an object is there
+    object      ->  the bytes come, by and by  ->  an object is there, and the upload tells which, until it expires
+    part        ->  the bytes come, by and by  ->  joined with others: what was joined stays until it expires
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 
 from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
@@ -16,6 +23,17 @@ def is_upload_id(text: str) -> bool:
     return _UPLOAD_ID.fullmatch(text) is not None
 
 
+class Purpose(Enum):
+    """What an upload is for."""
+
+    ANNOUNCED = "announced"
+    """To be registered."""
+    OBJECT = "object"
+    """To become an object by itself."""
+    PART = "part"
+    """To be joined with others."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     id: str
@@ -24,12 +42,27 @@ class Upload:
     space: str
     name: FileName
     media_type: str
-    size: int
-    """Bytes, as announced."""
+    size: int | None
+    """Bytes of the whole; None while its sender does not know."""
     checksums: tuple[Checksum, ...]
-    """As announced; the bytes are held to those that can be worked out."""
+    """As stated before; the bytes are held to those that can be worked out."""
     expires_at: datetime
+    purpose: Purpose = Purpose.ANNOUNCED
+    received: int = 0
+    """Bytes that are safe."""
+    handle: str | None = None
+    """Of the bytes that wait in the store."""
     description: str | None = None
     aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[str, ...] | None = None
+    """Ids of the uploads that it is joined of."""
     blob: Blob | None = None
-    """The bytes, once they have come."""
+    """The bytes, once they have come and wait to be registered."""
+    object_id: str | None = None
+    """What became of it."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes have come."""
+        return self.size is not None and self.received == self.size

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.store import Arrival, BlobStore
+from drs_service.blobs.receiving import Arrival
+from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs, objects
 from drs_service.db.pool import Database
 from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.store import Hashing
+from drs_service.blobs.hashing import Hashing
 from drs_service.db import objects
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.checksums import COMPUTABLE, Checksum
@@ -115,7 +115,7 @@ async def compare(stated: DrsObject, answer: Answer) -> Seen | Wrong:
         raise Unavailable(f"The connection ended after {size} bytes, and nobody said how many there are.")
     if size < stated.size:
         return Wrong(f"has {size} bytes, not {stated.size} as stated")
-    found = {one.algorithm: one.value for one in hashing.checksums()} | {"sha-256": hashing.digest().hex}
+    found = {one.algorithm: one.value for one in hashing.checksums()} | {"sha-256": hashing.blob().digest.hex}
     outcome = hold_to(stated, Seen(found))
     assert not isinstance(outcome, DrsServiceError)
     return outcome

@@ -11,12 +11,24 @@ from pathlib import Path
 import pytest
 
 from drs_service.blobs.driver import Buffer
+from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import key_for, new_probe_key
 from drs_service.blobs.local import READ_SIZE, LocalDriver
-from drs_service.blobs.store import BLOCK_SIZE, INLINE_SIZE, BlobStore
+from drs_service.blobs.receiving import BLOCK_SIZE, INLINE_SIZE
+from drs_service.blobs.store import BlobStore
+from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StorageFull, UploadInterrupted, UploadTooLarge
+from drs_service.errors import (
+    BlobCorrupt,
+    BlobNotFound,
+    ChunkMismatch,
+    DigestMismatch,
+    StorageFull,
+    UploadInterrupted,
+    UploadTooLarge,
+)
 from tests.conformance.conftest import MAX_BYTES
 from tests.support.driving import collect, put
 from tests.support.faults import FailAfter, Slow
@@ -351,3 +363,69 @@ def resident() -> int:
     if not statistics.exists():
         pytest.skip("the system does not tell")
     return int(statistics.read_text().split()[1]) * resource.getpagesize()
+
+
+class Safe:
+    """The offsets that were told, in their order."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+
+    async def tell(self, offset: int) -> None:
+        self.offsets.append(offset)
+
+
+async def test_an_upload_goes_on_where_it_stopped(store: BlobStore) -> None:
+    content = secrets.token_bytes(3 * BLOCK_SIZE + 17)
+    handle, safe = await store.begin(), Safe()
+    async with store.resume(handle) as unfinished:
+        await unfinished.go_on(0, Hashing())
+        await unfinished.receive(source(content[:BLOCK_SIZE]), most=len(content), tell=safe.tell)
+        await unfinished.receive(source(content[BLOCK_SIZE:-1]), most=len(content), tell=safe.tell)
+        carried = unfinished.hashing
+    assert safe.offsets == [BLOCK_SIZE, len(content) - 1]
+    for hashing in (carried, None):
+        async with store.resume(handle) as unfinished:
+            await unfinished.go_on(len(content) - 1, hashing)
+            await unfinished.receive(source(content[-1:]), most=1, tell=safe.tell)
+            arrival = await unfinished.finish()
+            assert arrival.blob == Blob(digest(content), len(content))
+    async with store.resume(handle) as unfinished:
+        await unfinished.go_on(len(content), None)
+        arrival = await unfinished.finish(frozenset({"md5"}))
+        assert arrival.checksums == (Checksum("md5", hashlib.md5(content).hexdigest()),)
+        await arrival.keep()
+        await store.forget(handle)
+    assert await read(store, arrival.blob.digest, 0, len(content)) == content
+
+
+async def test_what_came_before_its_sender_left_stays(store: BlobStore) -> None:
+    handle, safe = await store.begin(), Safe()
+    async with store.resume(handle) as unfinished:
+        await unfinished.go_on(0, Hashing())
+        with pytest.raises(UploadInterrupted):
+            await unfinished.receive(source(b"abc", error=UploadInterrupted()), most=10, tell=safe.tell)
+        assert (safe.offsets, unfinished.offset) == ([3], 3)
+        await unfinished.receive(source(b"def"), most=10, tell=safe.tell)
+        assert (await unfinished.finish()).blob.digest == digest(b"abcdef")
+    await store.forget(handle)
+
+
+async def test_a_wrong_chunk_leaves_nothing(store: BlobStore) -> None:
+    handle, safe = await store.begin(), Safe()
+    right = Checksum("md5", hashlib.md5(b"right").hexdigest())
+    for body, error in [
+        (source(b"wrong"), ChunkMismatch),
+        (source(b"right", error=UploadInterrupted()), UploadInterrupted),
+        (source(b"too long"), UploadTooLarge),
+    ]:
+        with pytest.raises(error):
+            async with store.resume(handle) as unfinished:
+                await unfinished.go_on(0, Hashing())
+                await unfinished.receive(body, most=5, tell=safe.tell, expect=right)
+        assert safe.offsets == []
+    async with store.resume(handle) as unfinished:
+        await unfinished.go_on(0, Hashing())
+        await unfinished.receive(source(b"right"), most=5, tell=safe.tell, expect=right)
+        assert (await unfinished.finish()).blob.digest == digest(b"right")
+    await store.forget(handle)

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from drs_service.blobs.driver import BlobDriver, Buffer, Entry, Staged
+from drs_service.blobs.driver import BlobDriver, Buffer, Entry, Staged, Waiting
 
 NEVER = math.inf
 
@@ -17,6 +17,18 @@ class Wrapper:
 
     async def stage(self) -> Staged:
         return await self._driver.stage()
+
+    async def begin(self) -> str:
+        return await self._driver.begin()
+
+    async def resume(self, handle: str) -> Waiting:
+        return await self._driver.resume(handle)
+
+    async def forget(self, handle: str) -> None:
+        await self._driver.forget(handle)
+
+    def waiting(self) -> AsyncIterator[Entry]:
+        return self._driver.waiting()
 
     def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         return self._driver.read(key, start, end)
@@ -49,6 +61,10 @@ class Slow(Wrapper):
 
     async def stage(self) -> Staged:
         return SlowStaged(await self._driver.stage(), self._delay)
+
+    async def resume(self, handle: str) -> Waiting:
+        await asyncio.sleep(self._delay)
+        return SlowWaiting(await self._driver.resume(handle), self._delay)
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         reading = self._driver.read(key, start, end)
@@ -90,6 +106,26 @@ class SlowStaged:
         await self._staged.discard()
 
 
+class SlowWaiting(SlowStaged):
+    def __init__(self, waiting: Waiting, delay: float) -> None:
+        super().__init__(waiting, delay)
+        self._waiting = waiting
+
+    async def go_on(self, offset: int) -> None:
+        await self._waiting.go_on(offset)
+
+    async def sync(self) -> None:
+        await asyncio.sleep(self._delay)
+        await self._waiting.sync()
+        await asyncio.sleep(self._delay)
+
+    def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        return self._waiting.reread(start, end)
+
+    async def leave(self) -> None:
+        await self._waiting.leave()
+
+
 class FailAfter(Wrapper):
     """Raises error instead of the write after `writes` of them, and of every one that follows."""
 
@@ -100,6 +136,9 @@ class FailAfter(Wrapper):
 
     async def stage(self) -> Staged:
         return FailingStaged(await self._driver.stage(), self)
+
+    async def resume(self, handle: str) -> Waiting:
+        return FailingWaiting(await self._driver.resume(handle), self)
 
     def count(self) -> None:
         if self._left <= 0:
@@ -121,3 +160,21 @@ class FailingStaged:
 
     async def discard(self) -> None:
         await self._staged.discard()
+
+
+class FailingWaiting(FailingStaged):
+    def __init__(self, waiting: Waiting, faults: FailAfter) -> None:
+        super().__init__(waiting, faults)
+        self._waiting = waiting
+
+    async def go_on(self, offset: int) -> None:
+        await self._waiting.go_on(offset)
+
+    async def sync(self) -> None:
+        await self._waiting.sync()
+
+    def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        return self._waiting.reread(start, end)
+
+    async def leave(self) -> None:
+        await self._waiting.leave()

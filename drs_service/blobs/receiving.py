@@ -1,0 +1,120 @@
+"""Bytes on their way in: hashed and written side by side, one block behind the socket."""
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from drs_service.blobs.driver import BlobDriver, Buffer, Staged
+from drs_service.blobs.keys import key_for
+from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import Checksum
+from drs_service.errors import UploadTooLarge
+
+BLOCK_SIZE = 512 * 1024  # bytes hashed and written by one hop to a thread
+INLINE_SIZE = 32 * 1024  # below this, hashing is cheaper than a hop
+
+
+class Hasher(Protocol):
+    """Sees every block."""
+
+    def update(self, block: list[Buffer]) -> None: ...
+
+
+class Arrival:
+    """Bytes read to their end and verified, not kept yet."""
+
+    def __init__(self, blob: Blob, checksums: tuple[Checksum, ...], driver: BlobDriver, staged: Staged) -> None:
+        self.blob = blob
+        self.checksums = checksums
+        """Of the algorithms that were asked for besides SHA-256."""
+        self.key = key_for(blob.digest)
+        self._driver = driver
+        self._staged = staged
+
+    async def keep(self) -> None:
+        """Publish the bytes under their digest, durably. May be called twice."""
+        await self._staged.publish(self.key)
+
+    async def keep_still(self) -> None:
+        """Publish again if the bytes have gone since they were kept, or were damaged before.
+
+        Whoever calls this holds the digest's lock.
+        """
+        try:
+            damaged = await self._driver.size(self.key) != self.blob.size
+        except KeyError:
+            await self.keep()
+        else:
+            if damaged:
+                # A key that exists is never rewritten: it has to go first. What is lost between was lost already.
+                await self._driver.delete(self.key)
+                await self.keep()
+
+
+class Receiving:
+    """The threads that hash."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(thread_name_prefix="hashing")
+
+    async def absorb(
+        self,
+        source: AsyncIterable[Buffer],
+        staged: Staged,
+        hashing: Hasher,
+        *,
+        most: int,
+        on_block: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Hash and write what source yields. UploadTooLarge beyond most bytes, and what source and staged raise.
+
+        on_block follows on every block, beside the arrival of the next.
+        """
+        size = 0
+        behind: asyncio.Task[None] | None = None
+        block: list[Buffer] = []
+        block_size = 0
+        try:
+            async for chunk in source:
+                size += len(chunk)
+                if size > most:
+                    raise UploadTooLarge(f"The upload has more than the {most} bytes that are accepted.")
+                block.append(chunk)
+                block_size += len(chunk)
+                if block_size >= BLOCK_SIZE:
+                    if behind is not None:
+                        await behind
+                    behind = asyncio.create_task(self._take(block, hashing, staged, on_block))
+                    block, block_size = [], 0
+            if behind is not None:
+                await behind
+            if block_size > INLINE_SIZE:
+                await self._take(block, hashing, staged, None)
+            elif block_size:
+                hashing.update(block)
+                await staged.write(block)
+        finally:
+            if behind is not None:
+                # Its error is not ours to raise here: either it has been, or another came first.
+                await asyncio.gather(behind, return_exceptions=True)
+
+    async def _take(
+        self, block: list[Buffer], hashing: Hasher, staged: Staged, on_block: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        hashed = asyncio.get_running_loop().run_in_executor(self._threads, hashing.update, block)
+        try:
+            await staged.write(block)
+        finally:
+            await hashed
+        if on_block is not None:
+            await on_block()
+
+    async def hash(self, pieces: AsyncIterable[Buffer], hashing: Hasher) -> None:
+        """Let hashing see what was written before."""
+        loop = asyncio.get_running_loop()
+        async for piece in pieces:
+            await loop.run_in_executor(self._threads, hashing.update, [piece])
+
+    def close(self) -> None:
+        self._threads.shutdown()
