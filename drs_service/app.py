@@ -31,8 +31,10 @@ from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
+from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.turns import Turns
 from drs_service.usecases.uploads import Uploads
 
 
@@ -47,6 +49,11 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
         objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
         sweep = Sweep(database, store)
         bundles, downloads = Bundles(database), Downloads(store)
+        registering = Registering(
+            database, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+        )
+        turns = Turns(database)
+        lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
         usecases = face.UseCases(
             objects=objects,
             downloads=downloads,
@@ -54,15 +61,14 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             uploads=Uploads(database, store, sweep),
             bundles=bundles,
             finding=Finding(database),
-            registering=Registering(
-                database, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
-            ),
+            registering=registering,
             changing=Changing(database, sweep, objects.changes, verify_external=settings.verify_external),
-            announcing=Announcing(database, store, sweep, lifetime=timedelta(seconds=settings.upload_lifetime_seconds)),
+            announcing=Announcing(database, store, sweep, lifetime=lifetime),
+            resuming=Resuming(database, store, registering, turns, lifetime=lifetime),
             statistics=Statistics(database),
             health=Health(database, store),
         )
-        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), objects.changes))
+        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), Heard(objects.changes, turns)))
         try:
             yield face.build(
                 usecases,
@@ -87,6 +93,23 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+
+
+class Heard:
+    """Who hears of what."""
+
+    def __init__(self, objects: changes.Listener, turns: Turns) -> None:
+        self._objects = objects
+        self._turns = turns
+        self.on_connect = objects.on_connect
+        self.on_loss = objects.on_loss
+
+    def on_change(self, change: changes.Change) -> None:
+        match change:
+            case changes.TurnCalled(upload_id):
+                self._turns.on_call(upload_id)
+            case _:
+                self._objects.on_change(change)
 
 
 async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:

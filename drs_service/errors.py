@@ -7,7 +7,6 @@ DrsServiceError
 │   ├── ObjectDeleted
 │   ├── BytesElsewhere
 │   ├── AccessMethodNotFound
-│   ├── UploadExpired
 │   ├── UploadLost
 │   ├── UploadNotFound
 │   └── IdentifierUnknown
@@ -41,6 +40,7 @@ DrsServiceError
 │   ├── ChunkMismatch
 │   ├── TusInvalid
 │   ├── TusVersionUnsupported
+│   ├── PartsInvalid
 │   ├── UploadConflict
 │   ├── IdempotencyKeyInvalid
 │   ├── IdempotencyKeyReused
@@ -120,12 +120,6 @@ class AccessMethodNotFound(NotFound):
     """The object has no access method with this access_id."""
 
     code = "access_method_not_found"
-
-
-class UploadExpired(NotFound):
-    """The upload was not finished in time: begin again."""
-
-    code = "upload_expired"
 
 
 class UploadLost(NotFound):
@@ -324,6 +318,12 @@ class TusVersionUnsupported(Rejected):
     """The only version of tus spoken here is 1.0.0: say so with Tus-Resumable."""
 
     code = "tus_version_unsupported"
+
+
+class PartsInvalid(Rejected):
+    """An upload is joined of complete partial uploads, at least one and not too many."""
+
+    code = "parts_invalid"
 
 
 class UploadConflict(Rejected):

@@ -6,23 +6,31 @@ from typing import Any
 
 from litestar import Request
 
-from drs_service.errors import EncodingUnsupported, Rejected, UploadInterrupted, UploadStalled
+from drs_service.errors import EncodingUnsupported, Rejected, UploadBusy, UploadInterrupted, UploadStalled
+from drs_service.usecases.turns import Interruption
 
 AnyRequest = Request[Any, Any, Any]
 
 
-async def body_of(request: AnyRequest, *, idle: float) -> AsyncGenerator[bytes, None]:
+async def body_of(
+    request: AnyRequest, *, idle: float, interruption: Interruption | None = None
+) -> AsyncGenerator[bytes, None]:
     """The pieces of the body, none of them empty. At most one is held at a time.
 
-    UploadInterrupted if the client goes away first, UploadStalled if it sends nothing for idle seconds.
+    UploadInterrupted if the client goes away first, UploadStalled if it sends nothing for idle seconds, UploadBusy if
+    interruption is called.
     """
+    interruption = interruption or Interruption()
     loop = asyncio.get_running_loop()
     more = True
     while more:
         try:
-            async with asyncio.timeout_at(loop.time() + idle):
-                message = await request.receive()
+            async with asyncio.timeout_at(loop.time() + idle) as timeout:
+                with interruption.waiting(timeout):
+                    message = await request.receive()
         except TimeoutError as error:
+            if interruption.called:
+                raise UploadBusy("Another request goes on with this upload.") from error
             raise UploadStalled(f"No bytes arrived for {idle:g} seconds. Nothing was stored.") from error
         if message["type"] == "http.disconnect":
             raise UploadInterrupted

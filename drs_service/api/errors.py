@@ -27,7 +27,6 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.OffsetMismatch:       409,
     errors.ArchiveImpossible:    409,
     errors.ObjectDeleted:        410,
-    errors.UploadExpired:        410,
     errors.UploadLost:           410,
     errors.PreconditionFailed:   412,
     errors.TusVersionUnsupported: 412,

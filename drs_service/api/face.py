@@ -23,7 +23,7 @@ from drs_service.api.guard import Guard
 from drs_service.api.json_requests import JsonRequest
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
-from drs_service.api.uploads import announced
+from drs_service.api.uploads import announced, tus
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
@@ -34,6 +34,7 @@ from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
+from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.uploads import Uploads
 
@@ -49,6 +50,7 @@ class UseCases:
     registering: Registering
     changing: Changing
     announcing: Announcing
+    resuming: Resuming
     statistics: Statistics
     health: Health
 
@@ -83,6 +85,12 @@ def build(
             *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
+            Router(
+                "/",
+                route_handlers=tus.routes(usecases.resuming, urls, idle=upload_idle, max_bytes=reach.max_upload_bytes),
+                exception_handlers=tus.EXCEPTION_HANDLERS,
+                tags=["tus"],
+            ),
             *health.routes(usecases.health),
         ],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -28,6 +28,9 @@ class PublicUrls:
     def upload(self, upload_id: str) -> str:
         return f"{self._base}/uploads/{upload_id}"
 
+    def tus(self, upload_id: str) -> str:
+        return f"{self._base}/tus/{upload_id}"
+
     def source(self, url: str) -> FromObject | FromUpload | None:
         """What one of our own URLs of bytes refers to; None for any other URL."""
         path, _, name = url.rpartition("/")

@@ -82,11 +82,19 @@ class Unfinished:
         self.offset = written
         self._safe_at = time.monotonic()
 
+    def reread(self) -> AsyncGenerator[Buffer, None]:
+        """The bytes up to offset."""
+        return self._waiting.reread(0, self.offset)
+
+    async def discard(self) -> None:
+        """Forget what has come; what was kept of it stays."""
+        await self._waiting.discard()
+
     async def finish(self, algorithms: frozenset[str] = frozenset()) -> Arrival:
         """The bytes as they have arrived, read again if nobody knows their digest, or these checksums of them."""
         if self.hashing is None or not algorithms <= self.hashing.algorithms:
             hashing = Hashing(algorithms)
-            async with aclosing(self._waiting.reread(0, self.offset)) as pieces:
+            async with aclosing(self.reread()) as pieces:
                 await self._receiving.hash(pieces, hashing)
             self.hashing = hashing
         return Arrival(self.hashing.blob(), self.hashing.checksums(), self._driver, self._waiting)

@@ -1,7 +1,8 @@
 """Hearing from Postgres what has changed, for as long as it can be heard.
 
-The triggers of the migrations send `object <id>` and `blob <hex digest>` on one channel. Whoever keeps rows in memory
-may do so only between `on_connect` and `on_loss`: outside of it a change could go unheard.
+The triggers of the migrations send `object <id>` and `blob <hex digest>` on one channel, and nodes that want to go
+on with an upload send `turn <id>`. Whoever keeps rows in memory may do so only between `on_connect` and `on_loss`:
+outside of it a change could go unheard.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 import asyncpg
 import structlog
 
+from drs_service.db.pool import Connection
 from drs_service.db.translate import connecting, translating
 from drs_service.domain.digest import Digest
 from drs_service.errors import DatabaseRefused, DatabaseUnavailable
@@ -33,9 +35,19 @@ class BlobChanged:
     digest: Digest
 
 
+@dataclass(frozen=True, slots=True)
+class TurnCalled:
+    """Somebody wants to go on with an upload."""
+
+    upload_id: str
+
+
+Change = ObjectChanged | BlobChanged | TurnCalled
+
+
 class Listener(Protocol):
     def on_connect(self) -> None: ...
-    def on_change(self, change: ObjectChanged | BlobChanged) -> None: ...
+    def on_change(self, change: Change) -> None: ...
     def on_loss(self) -> None: ...
 
 
@@ -79,6 +91,16 @@ async def listen_once(url: str, listener: Listener) -> None:
             connection.terminate()
 
 
-def parse(payload: str) -> ObjectChanged | BlobChanged:
+def parse(payload: str) -> Change:
     kind, _, name = payload.partition(" ")
-    return BlobChanged(Digest.from_hex(name)) if kind == "blob" else ObjectChanged(name)
+    match kind:
+        case "blob":
+            return BlobChanged(Digest.from_hex(name))
+        case "turn":
+            return TurnCalled(name)
+    return ObjectChanged(name)
+
+
+async def call_for_turn(connection: Connection, upload_id: str) -> None:
+    """Let every node hear that somebody wants to go on with an upload."""
+    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"turn {upload_id}")

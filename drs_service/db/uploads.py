@@ -1,6 +1,7 @@
-"""Rows of uploads: bytes that were announced, and may have come."""
+"""Rows of uploads: bytes on their way."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import asyncpg
 import msgspec
@@ -11,19 +12,23 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.uploads import Upload
+from drs_service.domain.uploads import Purpose, Upload
 
 INSERT = """
     INSERT INTO uploads (
-        id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, aliases
+        id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
+        received, handle, object_id, tags, aliases, parts
     )
-    SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at,
-        ARRAY(SELECT jsonb_array_elements_text(aliases))
+    SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
+        received, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
+        CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
-        $10::timestamptz[], $11::jsonb[]
+        $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
+        $17::jsonb[]
     ) AS new (
-        id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, aliases
+        id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
+        received, handle, object_id, tags, aliases, parts
     )
 """
 
@@ -43,7 +48,13 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
                 one.description,
                 msgspec.json.encode({checksum.algorithm: checksum.value for checksum in one.checksums}).decode(),
                 one.expires_at,
+                one.purpose.value,
+                one.received,
+                one.handle,
+                one.object_id,
+                msgspec.json.encode(one.tags).decode(),
                 msgspec.json.encode(one.aliases).decode(),
+                msgspec.json.encode(one.parts).decode() if one.parts is not None else None,
             )
             for one in new
         ),
@@ -61,6 +72,18 @@ async def select(connection: Connection, ids: Sequence[str]) -> dict[str, Upload
     return {row["id"]: upload(row) for row in await connection.fetch(SELECT, ids)}
 
 
+JOINED = """
+    SELECT uploads.*, blobs.size AS blob_size FROM uploads LEFT JOIN blobs USING (digest)
+    WHERE owner_id = $1 AND parts = $2::text[] AND object_id IS NOT NULL AND expires_at > now() LIMIT 1
+"""
+
+
+async def select_joined(connection: Connection, owner: str, parts: Sequence[str]) -> Upload | None:
+    """The upload that was joined of these parts, if it became an object."""
+    row = await connection.fetchrow(JOINED, owner, parts)
+    return upload(row) if row is not None else None
+
+
 LOCK = "SELECT id FROM uploads WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
 
 
@@ -70,12 +93,36 @@ async def select_locked(connection: Connection, ids: Sequence[str]) -> dict[str,
     return await select(connection, ids)
 
 
-ARRIVED = "UPDATE uploads SET digest = $2 WHERE id = $1"
+ARRIVED = "UPDATE uploads SET digest = $2, received = size WHERE id = $1"
 
 
 async def arrived(connection: Connection, upload_id: str, digest: Digest) -> None:
-    """The bytes have come, and their blob is recorded."""
+    """All bytes of an announced upload have come, and their blob is recorded."""
     await connection.execute(ARRIVED, upload_id, digest.raw)
+
+
+RECEIVED = "UPDATE uploads SET received = $2, expires_at = now() + $3 WHERE id = $1 AND object_id IS NULL"
+
+
+async def received(connection: Connection, upload_id: str, offset: int, *, lifetime: timedelta) -> bool:
+    """So many bytes are safe. False if there is no such upload any more. Whoever calls this has it for himself."""
+    return await connection.execute(RECEIVED, upload_id, offset, lifetime) == "UPDATE 1"
+
+
+SIZED = "UPDATE uploads SET size = $2 WHERE id = $1 AND size IS NULL"
+
+
+async def sized(connection: Connection, upload_id: str, size: int) -> None:
+    """Its sender knows by now how many bytes there are."""
+    await connection.execute(SIZED, upload_id, size)
+
+
+FINISHED = "UPDATE uploads SET object_id = $2, received = $3, size = $3 WHERE id = $1"
+
+
+async def finished(connection: Connection, upload_id: str, object_id: str, size: int) -> None:
+    """An object has been made of it."""
+    await connection.execute(FINISHED, upload_id, object_id, size)
 
 
 DELETE = "DELETE FROM uploads WHERE id = ANY($1::text[])"
@@ -87,19 +134,24 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
 
 # By the clock that `select` goes by, whatever that of the worker says. Who registers one has it locked, and keeps it.
 EXPIRE = """
-    WITH expired AS (
-        DELETE FROM uploads WHERE id IN (
-            SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-        )
-        RETURNING id
+    DELETE FROM uploads WHERE id IN (
+        SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
     )
-    SELECT count(*) FROM expired
+    RETURNING handle
 """
 
 
-async def expire(connection: Connection, *, limit: int) -> int:
-    """Forget uploads that nobody registered in time, at most limit. Returns how many they were."""
-    return int(await connection.fetchval(EXPIRE, limit))
+async def expire(connection: Connection, *, limit: int) -> list[str | None]:
+    """Forget uploads that nobody finished or registered in time, at most limit. Returns the handles of their bytes."""
+    return [row["handle"] for row in await connection.fetch(EXPIRE, limit)]
+
+
+WANTED = "SELECT handle FROM uploads WHERE handle = ANY($1::text[])"
+
+
+async def wanted(connection: Connection, handles: Sequence[str]) -> set[str]:
+    """Those of handles that an upload has."""
+    return {row["handle"] for row in await connection.fetch(WANTED, handles)}
 
 
 def upload(row: asyncpg.Record) -> Upload:
@@ -115,5 +167,11 @@ def upload(row: asyncpg.Record) -> Upload:
         aliases=tuple(row["aliases"]),
         checksums=tuple(Checksum(name, value) for name, value in checksums.items()),
         expires_at=row["expires_at"],
+        purpose=Purpose(row["purpose"]),
+        received=row["received"],
+        handle=row["handle"],
+        tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
+        parts=tuple(row["parts"]) if row["parts"] is not None else None,
+        object_id=row["object_id"],
         blob=Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None,
     )

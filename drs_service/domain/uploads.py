@@ -1,8 +1,8 @@
 """An upload: bytes on their way.
 
-    announced   ->  the bytes come  ->  registered: the upload is gone, an object is there
-    object      ->  the bytes come, by and by  ->  an object is there, and the upload tells which, until it expires
-    part        ->  the bytes come, by and by  ->  joined with others: what was joined stays until it expires
+announced   ->  the bytes come  ->  registered: the upload is gone, an object is there
+object      ->  the bytes come, by and by  ->  an object is there, and the upload tells which, until it expires
+part        ->  the bytes come, by and by  ->  joined with others: what was joined stays until it expires
 """
 
 import re

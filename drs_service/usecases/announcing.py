@@ -66,6 +66,7 @@ class Announcing:
                 name=one.name,
                 media_type=one.media_type,
                 size=one.size,
+                handle=await self._store.begin(),
                 checksums=one.checksums,
                 expires_at=datetime.now(UTC) + self._lifetime,
                 description=one.description,
@@ -87,7 +88,7 @@ class Announcing:
         if arriving.length not in (None, upload.size):
             raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arriving.length}.")
         async with self._store.receive(
-            no_more_than(upload.size, arriving.source),
+            no_more_than(announced_size(upload), arriving.source),
             expect=arriving.digest,
             length=arriving.length,
             algorithms={one.algorithm for one in upload.checksums} & COMPUTABLE,
@@ -134,6 +135,11 @@ async def no_more_than(size: int, source: AsyncIterable[Buffer]) -> AsyncIterato
         if left < 0:
             raise SizeMismatch(f"The upload was announced with {size} bytes; more have come.")
         yield piece
+
+
+def announced_size(upload: Upload) -> int:
+    assert upload.size is not None, "an announced upload has a size"
+    return upload.size
 
 
 def hold_to(upload: Upload, arrival: Arrival) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from drs_service.db import objects
-from drs_service.db.changes import BlobChanged, ObjectChanged
+from drs_service.db.changes import BlobChanged, Change, ObjectChanged
 from drs_service.db.pool import Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.digest import Digest
@@ -188,7 +188,7 @@ class Kept(Generic[Face]):
         self._listening = True
         self.changes_heard += 1  # what is being read now may be older than a change that nobody heard
 
-    def on_change(self, change: ObjectChanged | BlobChanged) -> None:
+    def on_change(self, change: Change) -> None:
         self.changes_heard += 1
         match change:
             case ObjectChanged(object_id):

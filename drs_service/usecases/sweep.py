@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from drs_service.blobs.store import BlobStore, Stored
-from drs_service.db import blobs, releases
+from drs_service.db import blobs, releases, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
 
@@ -48,7 +48,21 @@ class Sweep:
                 swept.forgotten += await self._forget_orphans(batch)
                 batch = []
         swept.forgotten += await self._forget_orphans(batch)
+        swept.unfinished += await self._forget_waiting(before)
         return swept
+
+    async def _forget_waiting(self, before: datetime) -> int:
+        """Forget what waits for the rest of an upload that nobody knows any more."""
+        forgotten = 0
+        old = [entry.key async for entry in self._store.waiting() if entry.published < before]
+        for first in range(0, len(old), BATCH):
+            handles = old[first : first + BATCH]
+            async with self._database.connection() as connection:
+                wanted = await uploads.wanted(connection, handles)
+            for handle in set(handles) - wanted:
+                await self._store.forget(handle)
+                forgotten += 1
+        return forgotten
 
     async def _forget_orphans(self, batch: list[Stored]) -> int:
         digests = [stored.digest for stored in batch]

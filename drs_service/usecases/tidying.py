@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from drs_service.blobs.store import BlobStore
 from drs_service.db import idempotency, totals, uploads
 from drs_service.db.pool import Database
 from drs_service.jobs import log
@@ -12,8 +13,9 @@ BATCH = 1000  # uploads in one transaction: whoever has something to do with one
 
 
 class Tidying:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, store: BlobStore) -> None:
         self._database = database
+        self._store = store
 
     async def run(self) -> None:
         """Fold the changes of the totals into one row, and forget what the queue did long ago, uploads that nobody
@@ -32,4 +34,8 @@ class Tidying:
 
     async def _expire(self) -> int:
         async with self._database.transaction() as connection:
-            return await uploads.expire(connection, limit=BATCH)
+            handles = await uploads.expire(connection, limit=BATCH)
+        for handle in handles:
+            if handle is not None:
+                await self._store.forget(handle)
+        return len(handles)

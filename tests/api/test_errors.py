@@ -32,6 +32,8 @@ ROUTES = {
     "/ga4gh/drs/v1/upload-request": {"POST"},
     "/livez": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
+    "/tus": {"POST"},
+    "/tus/a": {"DELETE", "HEAD", "PATCH", "POST"},
     "/upload": {"POST"},
     "/upload/a": {"PUT"},
     "/uploads/a": {"POST", "PUT"},

@@ -26,6 +26,8 @@ ROUTES = {
     "/ga4gh/drs/v1/upload-request": {"post"},
     "/livez": {"get", "head"},
     "/readyz": {"get", "head"},
+    "/tus": {"options", "post"},
+    "/tus/{upload_id}": {"delete", "head", "patch", "post"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
     "/uploads/{upload_id}": {"post", "put"},

@@ -34,7 +34,7 @@ class Parts:
         self.sweep = Sweep(database, store)
         self.announcing = Announcing(database, store, self.sweep, lifetime=timedelta(hours=1))
         self.registering = Registering(database, max_entries=100, verify_external=False)
-        self.tidying = Tidying(database)
+        self.tidying = Tidying(database, store)
 
     async def sent(self, content: bytes) -> str:
         """The id of an upload whose bytes have come."""

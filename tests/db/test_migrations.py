@@ -56,15 +56,20 @@ CHECKS = """
 OBJECT = "INSERT INTO objects (id, digest, size, name, file_name, media_type) VALUES ({}, sha256('a'), 1, {}, {}, {})"
 CHECKSUM = "INSERT INTO checksums (digest, algorithm, value) VALUES (sha256('a'), {}, {})"
 MEMBER = "INSERT INTO members (bundle_id, position, name, member_id) VALUES ('there', {}, {}, {})"
-UPLOAD = (
-    "INSERT INTO uploads (id, owner_id, space_id, name, file_name, media_type, size, checksums, expires_at) "
-    "VALUES ('u', 'anonymous', 'default', 'n', 'n', 'a/b', {}, {}, now())"
-)
 REPLICA = "INSERT INTO replicas (digest, place, key) VALUES (sha256('a'), {}, {})"
 
 
 def an_object(id: str = "'one'", name: str = "'n'", file_name: str = "'n'", media_type: str = "'a/b'") -> str:
     return OBJECT.format(id, name, file_name, media_type)
+
+
+def an_upload(**columns: str) -> str:
+    values = {
+        **dict(id="'u'", owner_id="'anonymous'", space_id="'default'", name="'n'", file_name="'n'"),
+        **dict(media_type="'a/b'", size="1", checksums="'{}'", expires_at="now()"),
+        **columns,
+    }
+    return f"INSERT INTO uploads ({', '.join(values)}) VALUES ({', '.join(values.values())})"
 
 
 REFUSED = [
@@ -135,8 +140,14 @@ REFUSED = [
     ("members_name_portable", MEMBER.format(1, "'a/b'", "'b'")),
     ("members_here_or_elsewhere", MEMBER.format(1, "'a'", "NULL")),
     ("members_not_itself", MEMBER.format(1, "'a'", "'there'")),
-    ("uploads_size_not_negative", UPLOAD.format(-1, "'{}'")),
-    ("uploads_checksums_map", UPLOAD.format(1, "'[]'")),
+    ("uploads_received_within", an_upload(size="-1")),
+    ("uploads_announced_with_size", an_upload(size="NULL")),
+    ("uploads_tags_map", an_upload(tags="'[]'")),
+    ("uploads_purpose_known", an_upload(purpose="'other'")),
+    ("uploads_received_within", an_upload(purpose="'object'", received="2")),
+    ("uploads_received_within", an_upload(purpose="'object'", received="-1", size="NULL")),
+    ("uploads_object_of_objects", an_upload(object_id="'there'")),
+    ("uploads_checksums_map", an_upload(checksums="'[]'")),
     (
         "idempotency_keys_key_length",
         "INSERT INTO idempotency_keys (principal_id, key, request_digest, object_ids) "

@@ -1,5 +1,6 @@
 """How much there is, without counting it."""
 
+from drs_service.blobs.store import BlobStore
 from drs_service.db import totals
 from drs_service.db.pool import Database
 from drs_service.db.totals import Totals
@@ -28,22 +29,22 @@ async def test_the_totals_follow_every_change(database: Database) -> None:
     assert await read(database) == Totals(98, 4949)
 
 
-async def test_tidying_makes_one_row_of_many_and_changes_no_total(database: Database) -> None:
+async def test_tidying_makes_one_row_of_many_and_changes_no_total(database: Database, store: BlobStore) -> None:
     for number in range(5):
         async with database.transaction() as connection:
             await connection.execute("INSERT INTO blobs (digest, size) VALUES (sha256($1), 7)", b"%d" % number)
-    await Tidying(database).run()
+    await Tidying(database, store).run()
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM total_changes") == 1
     assert await read(database) == Totals(0, 35)
 
 
-async def test_the_log_of_the_queue_is_kept_for_a_week(database: Database) -> None:
+async def test_the_log_of_the_queue_is_kept_for_a_week(database: Database, store: BlobStore) -> None:
     async with database.transaction() as connection:
         await connection.execute("""
             INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, created)
             VALUES (1, 'successful', 0, 'old', now() - interval '8 days'), (2, 'successful', 0, 'new', now())
         """)
-    await Tidying(database).run()
+    await Tidying(database, store).run()
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT array_agg(entrypoint) FROM pgqueuer_log") == ["new"]

@@ -24,6 +24,6 @@ def tasks(
     grace = timedelta(seconds=settings.sweep_grace_seconds)
     return {
         SweepOrphans: sweep_orphans(Sweep(database, store), grace=grace),
-        Tidy: tidy(Tidying(database)),
+        Tidy: tidy(Tidying(database, store)),
         VerifyExternal: verify_external(Verifying(database, http)),
     }

@@ -235,7 +235,7 @@ def upload_response(upload: Upload, urls: PublicUrls) -> UploadResponseObject:
     url = urls.upload(upload.id)
     return UploadResponseObject(
         name=upload.name.original,
-        size=upload.size,
+        size=upload.size or 0,
         mime_type=upload.media_type,
         checksums=[Checksum(checksum=one.value, type=one.algorithm) for one in upload.checksums],
         description=upload.description or UNSET,

@@ -1,0 +1,377 @@
+"""Uploads that come by and by, over any connection and to any node, and become an object when they are whole."""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.hashing import Hashing
+from drs_service.blobs.receiving import Arrival
+from drs_service.blobs.store import BlobStore
+from drs_service.blobs.unfinished import Unfinished
+from drs_service.db import blobs, objects, uploads
+from drs_service.db.pool import Database
+from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
+from drs_service.domain.candidates import Candidate, FromDigest
+from drs_service.domain.checksums import COMPUTABLE, Checksum
+from drs_service.domain.digest import Digest
+from drs_service.domain.names import FileName
+from drs_service.domain.objects import NewObject
+from drs_service.domain.uploads import Purpose, Upload, is_upload_id
+from drs_service.errors import (
+    CandidateInvalid,
+    ChecksumMismatch,
+    Forbidden,
+    OffsetMismatch,
+    PartsInvalid,
+    SizeMismatch,
+    UploadBusy,
+    UploadDone,
+    UploadNotFound,
+    UploadTooLarge,
+)
+from drs_service.usecases.announcing import ID_BYTES, hold_to
+from drs_service.usecases.registering import Registering, fresh_id
+from drs_service.usecases.turns import Interruption, Turns
+
+TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
+TURN_RETRY = 0.02  # seconds
+CARRIED = 4096  # uploads whose hash is carried on in this process
+MAX_PARTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody says of an upload to come."""
+
+    name: FileName
+    media_type: str
+    size: int | None
+    purpose: Purpose = Purpose.OBJECT
+    checksums: tuple[Checksum, ...] = ()
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[str, ...] | None = None
+    """Ids of the uploads that it is joined of: nothing more is sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """Some of the bytes of an upload."""
+
+    source: AsyncIterable[Buffer]
+    interruption: Interruption
+    """Ends source when somebody else goes on."""
+    offset: int
+    length: int | None = None
+    """Bytes of it, if they are known."""
+    total: int | None = None
+    """Bytes of the whole, if they were not known before."""
+    expect: Checksum | None = None
+    """Of these bytes alone."""
+
+
+class Resuming:
+    def __init__(
+        self, database: Database, store: BlobStore, registering: Registering, turns: Turns, *, lifetime: timedelta
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._registering = registering
+        self._turns = turns
+        self._lifetime = lifetime
+        self._carried = Carried(CARRIED)
+
+    async def create(self, principal: Principal, wanted: Wanted) -> Upload:
+        """An upload that nothing has come of yet; or a complete one, if an object that principal may read has its
+        bytes, or if its parts are here.
+
+        Forbidden, UploadTooLarge, PartsInvalid, and what `Registering.register` raises for what the object shall be.
+        """
+        if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
+            raise Forbidden
+        self._check_size(wanted.size)
+        if wanted.parts is not None:
+            async with self._database.connection() as connection:
+                joined = await uploads.select_joined(connection, principal.id, wanted.parts)
+            if joined is not None:
+                return joined  # the answer to the last request was lost on its way
+        parts = await self._parts(principal, wanted.parts) if wanted.parts is not None else None
+        size = wanted.size if parts is None else sum(one.received for one in parts)
+        self._check_size(size)
+        upload = Upload(
+            id=secrets.token_urlsafe(ID_BYTES),
+            owner=principal.id,
+            space=DEFAULT_SPACE,
+            name=wanted.name,
+            media_type=wanted.media_type,
+            size=size,
+            checksums=wanted.checksums,
+            expires_at=datetime.now(UTC) + self._lifetime,
+            purpose=wanted.purpose,
+            received=0,
+            handle=await self._store.begin(),
+            description=wanted.description,
+            tags=wanted.tags,
+            parts=wanted.parts,
+        )
+        async with self._database.transaction() as connection:
+            await uploads.insert(connection, [upload])
+        if await self._is_here_already(principal, upload) or parts is not None or size == 0:
+            return await self._complete(principal, upload.id)
+        return upload
+
+    def _check_size(self, size: int | None) -> None:
+        if size is not None and size > self._store.max_bytes:
+            raise UploadTooLarge(f"The upload has {size} bytes; at most {self._store.max_bytes} are accepted.")
+
+    async def _parts(self, principal: Principal, ids: Iterable[str]) -> list[Upload]:
+        """PartsInvalid unless all of them are complete parts of the same sender."""
+        wanted = list(ids)
+        if not 1 <= len(wanted) <= MAX_PARTS or not all(map(is_upload_id, wanted)):
+            raise PartsInvalid
+        async with self._database.connection() as connection:
+            found = await uploads.select(connection, wanted)
+        for one in wanted:
+            part = found.get(one)
+            if part is None or part.purpose is not Purpose.PART or part.owner != principal.id:
+                raise PartsInvalid(f"There is no partial upload {one}.")
+            if not part.is_complete:
+                raise PartsInvalid(f"The partial upload {one} is not complete.")
+        return [found[one] for one in wanted]
+
+    async def _is_here_already(self, principal: Principal, upload: Upload) -> bool:
+        """Whether an object was made of bytes that are here, because an object that principal may read has them."""
+        stated = {one.algorithm: one.value for one in upload.checksums}
+        if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated:
+            return False
+        candidate = Candidate(
+            source=FromDigest(Digest.from_hex(stated["sha-256"])),
+            size=upload.size,
+            checksums=upload.checksums,
+            name=upload.name,
+            media_type=upload.media_type,
+            description=upload.description,
+            tags=upload.tags,
+        )
+        try:
+            [made] = await self._registering.register(principal, [candidate])
+        except CandidateInvalid:
+            return False
+        async with self._database.transaction() as connection:
+            await uploads.finished(connection, upload.id, made.id, made.size)
+        return True
+
+    async def find(self, upload_id: str) -> Upload:
+        """How far it has come, as of now. UploadNotFound."""
+        if not is_upload_id(upload_id):
+            raise UploadNotFound
+        async with self._database.connection() as connection:
+            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
+        if upload is None:
+            raise UploadNotFound
+        return upload
+
+    async def settle(self, upload_id: str) -> Upload:
+        """How far it has come, once whoever was sending has stopped: the next one may go on there.
+
+        UploadNotFound, UploadBusy.
+        """
+        upload = await self.find(upload_id)
+        if upload.object_id is not None or upload.blob is not None:
+            return upload
+        async with self._held(upload_id) as (upload, _):
+            return upload
+
+    async def send(self, principal: Principal, upload_id: str, sending: Sending) -> Upload:
+        """Go on with an upload; with the last byte it becomes an object. What came before an error stays, unless a
+        checksum was expected of it.
+
+        UploadNotFound, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch,
+        UploadTooLarge, ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
+        """
+        upload = await self.find(upload_id)
+        if upload.parts is not None:
+            raise UploadDone("Nothing is added to an upload that was joined of others.")
+        if upload.object_id is not None or upload.blob is not None:
+            check_offset(sending.offset, upload)
+            return upload  # the answer to the last request was lost on its way
+        async with self._held(upload_id) as (upload, unfinished):
+            upload = await self._sized(upload, sending.total)
+            check_offset(sending.offset, upload)
+            most = (upload.size if upload.size is not None else self._store.max_bytes) - upload.received
+            if sending.length is not None and sending.length > most:
+                raise UploadTooLarge(f"There are {most} bytes to come, not {sending.length}.")
+
+            async def tell(offset: int) -> None:
+                async with self._database.connection() as connection:
+                    if not await uploads.received(connection, upload_id, offset, lifetime=self._lifetime):
+                        raise UploadNotFound  # terminated meanwhile
+
+            with self._turns.taken(upload_id, sending.interruption):
+                await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
+            if upload.size is not None and unfinished.offset == upload.size:
+                return await self._finish(principal, upload, unfinished)
+        return await self.find(upload_id)
+
+    async def _sized(self, upload: Upload, total: int | None) -> Upload:
+        """The upload with the size that its sender knows by now."""
+        if total is None or total == upload.size:
+            return upload
+        if upload.size is not None or total < upload.received:
+            raise SizeMismatch(f"The upload has {upload.size or upload.received} bytes, not {total}.")
+        self._check_size(total)
+        async with self._database.connection() as connection:
+            await uploads.sized(connection, upload.id, total)
+        return await self.find(upload.id)
+
+    async def terminate(self, upload_id: str) -> None:
+        """Forget an upload and what has come of it; an object that was made of it stays. UploadNotFound, UploadBusy."""
+        upload = await self.find(upload_id)
+        if upload.handle is not None and upload.object_id is None:
+            async with self._held(upload_id) as (upload, unfinished):
+                await self._forget(upload, unfinished)
+        else:
+            async with self._database.transaction() as connection:
+                await uploads.delete(connection, [upload_id])
+
+    async def _forget(self, upload: Upload, unfinished: Unfinished) -> None:
+        async with self._database.transaction() as connection:
+            await uploads.delete(connection, [upload.id])
+        await unfinished.discard()
+
+    async def _complete(self, principal: Principal, upload_id: str) -> Upload:
+        """Make of an upload what it is to be: nothing more will come."""
+        upload = await self.find(upload_id)
+        if upload.object_id is not None:
+            return upload
+        async with self._held(upload_id) as (upload, unfinished):
+            if upload.parts is not None:
+                for part in await self._parts(principal, upload.parts):
+                    async with self._held(part.id) as (_, piece), aclosing(piece.reread()) as source:
+                        await unfinished.receive(source, most=part.received, tell=unsafe)
+            upload = await self._finish(principal, upload, unfinished)
+        for part_id in upload.parts or ():
+            await self.terminate(part_id)
+        return upload
+
+    @asynccontextmanager
+    async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished]]:
+        """An upload for oneself, as it is once everybody else has let go of it. UploadNotFound, UploadBusy."""
+        async with AsyncExitStack() as stack:
+            unfinished = await self._turn(upload_id, stack)
+            # Only now is it certain how far it has come.
+            upload = await self.find(upload_id)
+            await unfinished.go_on(upload.received, self._hashing(upload))
+            try:
+                yield upload, unfinished
+            finally:
+                self._carried.put(upload_id, unfinished.offset, unfinished.hashing)
+
+    async def _turn(self, upload_id: str, stack: AsyncExitStack) -> Unfinished:
+        """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy."""
+        deadline = time.monotonic() + TURN_PATIENCE
+        while True:
+            handle = (await self.find(upload_id)).handle
+            if handle is None:
+                raise UploadDone
+            try:
+                return await stack.enter_async_context(self._store.resume(handle))
+            except UploadBusy:
+                if time.monotonic() > deadline:
+                    raise
+            await self._turns.call(upload_id)
+            await asyncio.sleep(TURN_RETRY)
+
+    def _hashing(self, upload: Upload) -> Hashing | None:
+        carried = self._carried.take(upload.id, upload.received)
+        if carried is None and upload.received == 0 and upload.purpose is not Purpose.PART:
+            return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
+        return carried
+
+    async def _finish(self, principal: Principal, upload: Upload, unfinished: Unfinished) -> Upload:
+        """All bytes have come."""
+        if upload.purpose is Purpose.PART:
+            return await self.find(upload.id)
+        arrival = await unfinished.finish(frozenset({one.algorithm for one in upload.checksums} & COMPUTABLE))
+        try:
+            hold_to(upload, arrival)
+        except (SizeMismatch, ChecksumMismatch):
+            # They will not become right by waiting: the sender has to begin again.
+            await self._forget(upload, unfinished)
+            raise
+        await arrival.keep()
+        await self._record(principal, upload, arrival)
+        await unfinished.discard()
+        return await self.find(upload.id)
+
+    async def _record(self, principal: Principal, upload: Upload, arrival: Arrival) -> None:
+        digest = arrival.blob.digest
+        async with self._database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            now = (await uploads.select_locked(connection, [upload.id])).get(upload.id)
+            if now is None:
+                raise UploadNotFound
+            if now.object_id is not None or now.blob is not None:
+                return  # another node has finished it
+            await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
+            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
+            if arrival.checksums:
+                await blobs.insert_checksums(connection, digest, arrival.checksums)
+            if upload.purpose is Purpose.ANNOUNCED:
+                await uploads.arrived(connection, upload.id, digest)
+                return
+            made = new_object(principal, upload, arrival)
+            await objects.insert(connection, [made])
+            await uploads.finished(connection, upload.id, made.id, arrival.blob.size)
+
+
+def new_object(principal: Principal, upload: Upload, arrival: Arrival) -> NewObject:
+    read = {"sha-256", *(one.algorithm for one in arrival.checksums)}
+    return NewObject(
+        id=fresh_id(),
+        blob=arrival.blob,
+        name=upload.name.portable,
+        file_name=upload.name.original,
+        media_type=upload.media_type,
+        owner=principal.id,
+        space=upload.space,
+        description=upload.description,
+        aliases=upload.aliases,
+        tags=upload.tags,
+        stated=tuple(one for one in upload.checksums if one.algorithm not in read),
+    )
+
+
+def check_offset(offset: int, upload: Upload) -> None:
+    if offset != upload.received:
+        raise OffsetMismatch(f"The upload has come to {upload.received}, not to {offset}.")
+
+
+async def unsafe(_: int) -> None:
+    """Of what is joined of others nothing need be known: it is joined again."""
+
+
+class Carried:
+    """Hashes of the uploads that this process has served last, as far as these have come."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._by_id: OrderedDict[str, tuple[int, Hashing]] = OrderedDict()
+
+    def put(self, upload_id: str, offset: int, hashing: Hashing | None) -> None:
+        self._by_id.pop(upload_id, None)
+        if hashing is not None:
+            self._by_id[upload_id] = offset, hashing
+            if len(self._by_id) > self._size:
+                self._by_id.popitem(last=False)
+
+    def take(self, upload_id: str, offset: int) -> Hashing | None:
+        """Once: whoever takes it lets it see more. None if it has not seen the upload as far as this."""
+        come, hashing = self._by_id.pop(upload_id, (-1, None))
+        return hashing if come == offset else None

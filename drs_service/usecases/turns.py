@@ -1,0 +1,67 @@
+"""Who is sending to an upload, and how the next one gets the turn.
+
+A client that lost its connection comes back while the service still waits for its first request. The second one calls
+for the turn, here or through Postgres on the other nodes, and the first is given up at once: what came of it is made
+safe, and the next one goes on behind that.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from drs_service.db import changes
+from drs_service.db.pool import Database
+
+
+class Interruption:
+    """Ends somebody's wait for more bytes."""
+
+    def __init__(self) -> None:
+        self.called = False
+        self._waiting: asyncio.Timeout | None = None
+
+    def call(self) -> None:
+        self.called = True
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    @contextmanager
+    def waiting(self, timeout: asyncio.Timeout) -> Iterator[None]:
+        """For the length of the block, a call ends this timeout."""
+        self._waiting = timeout
+        if self.called:
+            self.call()
+        try:
+            yield
+        finally:
+            self._waiting = None
+
+
+class Turns:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._senders: dict[str, Interruption] = {}
+
+    @contextmanager
+    def taken(self, upload_id: str, interruption: Interruption) -> Iterator[None]:
+        """For the length of the block, interruption is what a call for this upload's turn meets."""
+        self._senders[upload_id] = interruption
+        try:
+            yield
+        finally:
+            if self._senders.get(upload_id) is interruption:
+                del self._senders[upload_id]
+
+    async def call(self, upload_id: str) -> None:
+        """Ask whoever is sending to stop, wherever that is."""
+        if upload_id in self._senders:
+            self.on_call(upload_id)
+        else:
+            async with self._database.connection() as connection:
+                await changes.call_for_turn(connection, upload_id)
+
+    def on_call(self, upload_id: str) -> None:
+        """Somebody has called for the turn."""
+        sender = self._senders.get(upload_id)
+        if sender is not None:
+            sender.call()
