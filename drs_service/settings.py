@@ -9,6 +9,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from drs_service.domain.addresses import network
+from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
 from drs_service.errors import BindRefused, SettingsInvalid
 
@@ -68,6 +69,9 @@ class Settings:
     upload_lifetime_seconds: int = setting(86_400, "how long announced bytes may take to be registered", least=60)
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
+
+    # What is published of bytes
+    checksums: tuple[str, ...] = setting((), "algorithms, besides sha-256, that workers apply to every file; e.g. md5")
 
     # Bytes that are kept elsewhere
     verify_external: bool = setting(
@@ -138,6 +142,9 @@ class Settings:
             found.append("DRS_STORAGE_URL: must be file:///absolute/path or memory:")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
+        for algorithm in self.checksums:
+            if algorithm not in COMPUTABLE:
+                found.append(f"DRS_CHECKSUMS: {algorithm!r} is not one of {', '.join(sorted(COMPUTABLE))}")
         for host in self.verify_external_hosts:
             try:
                 network(host)

@@ -100,6 +100,10 @@ class BlobStore:
             raise BlobNotFound(digest=str(digest)) from error
         return reading
 
+    async def hash(self, pieces: AsyncIterable[Buffer], hashing: Hashing) -> None:
+        """Let hashing see pieces, beside whatever else goes on."""
+        await self._receiving.hash(pieces, hashing)
+
     async def stat(self, digest: Digest) -> Blob:
         """BlobNotFound if it is not kept here."""
         try:

@@ -39,7 +39,7 @@ async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
 INSERT = """
     INSERT INTO blobs (digest, size)
     SELECT digest, size FROM unnest($1::bytea[], $2::bigint[]) AS new (digest, size)
-    ON CONFLICT ON CONSTRAINT blobs_pkey DO NOTHING
+    ON CONFLICT ON CONSTRAINT blobs_pkey DO NOTHING RETURNING digest
 """
 INSERT_REPLICAS = """
     INSERT INTO replicas (digest, place, key)
@@ -48,12 +48,16 @@ INSERT_REPLICAS = """
 """
 
 
-async def insert(connection: Connection, place: str, kept: Sequence[tuple[Blob, str]]) -> None:
-    """Record blobs that are durable in place under their keys. Those already recorded stay as they are."""
+async def insert(connection: Connection, place: str, kept: Sequence[tuple[Blob, str]]) -> list[Digest]:
+    """Record blobs that are durable in place under their keys. Those already recorded stay as they are.
+
+    Returns those that were not recorded before.
+    """
     keys = {blob: key for blob, key in kept}
     digests = [blob.digest.raw for blob in keys]
-    await connection.execute(INSERT, digests, [blob.size for blob in keys])
+    new = await connection.fetch(INSERT, digests, [blob.size for blob in keys])
     await connection.execute(INSERT_REPLICAS, place, digests, list(keys.values()))
+    return [Digest(row["digest"]) for row in new]
 
 
 INSERT_CHECKSUMS = """
@@ -77,6 +81,30 @@ async def checksums(connection: Connection, digests: Sequence[Digest]) -> dict[D
     for row in await connection.fetch(CHECKSUMS, [digest.raw for digest in digests]):
         found[Digest(row["digest"])][row["algorithm"]] = row["value"]
     return found
+
+
+LACKING = """
+    SELECT digest FROM blobs WHERE digest > $2 AND EXISTS (
+        SELECT FROM unnest($1::text[]) AS wanted (algorithm)
+        WHERE NOT EXISTS (SELECT FROM checksums WHERE digest = blobs.digest AND algorithm = wanted.algorithm)
+    )
+    ORDER BY digest LIMIT $3
+"""
+
+
+async def lacking(connection: Connection, algorithms: Sequence[str], *, after: str, limit: int) -> list[Digest]:
+    """Blobs behind a digest in hexadecimal of which a checksum was not worked out."""
+    rows = await connection.fetch(LACKING, algorithms, bytes.fromhex(after), limit)
+    return [Digest(row["digest"]) for row in rows]
+
+
+SIZES = "SELECT digest, size FROM blobs WHERE digest = ANY($1::bytea[])"
+
+
+async def sizes(connection: Connection, digests: Sequence[Digest]) -> dict[Digest, int]:
+    """Bytes of those of the digests that have a row."""
+    rows = await connection.fetch(SIZES, [digest.raw for digest in digests])
+    return {Digest(row["digest"]): row["size"] for row in rows}
 
 
 KNOWN = "SELECT digest FROM blobs WHERE digest = ANY($1::bytea[])"

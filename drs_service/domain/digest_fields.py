@@ -1,4 +1,4 @@
-"""The Repr-Digest header (RFC 9530): the digest a client states, or we do."""
+"""Repr-Digest and Want-Repr-Digest (RFC 9530): the digest a client states, or we do, and those that it wants."""
 
 import re
 
@@ -6,6 +6,8 @@ from drs_service.domain.digest import Digest
 from drs_service.errors import DigestMalformed
 
 _ALGORITHM = "sha-256"
+# IANA's Hash Algorithms for HTTP Digest Fields, and our names of them.
+_ALGORITHMS = {"sha-256": "sha-256", "sha-512": "sha-512", "md5": "md5", "sha": "sha1", "crc32c": "crc32c"}
 
 # RFC 8941, by section. A client may state algorithms we do not know, with values of any kind: each is read to its end.
 _KEY = r"[a-z*][a-z0-9_.*-]*+"  # 3.1.2
@@ -29,6 +31,18 @@ def parse_repr_digest(header: str | None) -> Digest | None:
         return None
     members = _members(header.strip(" "))
     return _digest(members[_ALGORITHM]) if _ALGORITHM in members else None
+
+
+def parse_want_repr_digest(header: str | None) -> frozenset[str]:
+    """The algorithms that are wanted and can be worked out. DigestMalformed if the header cannot be read."""
+    wanted = set()
+    for name, preference in _members((header or "").strip(" ")).items():
+        # RFC 9530 4: "a value of 0 means not acceptable".
+        if preference is None or not re.fullmatch(r"\d{1,2}", preference):
+            raise DigestMalformed("The preferences in Want-Repr-Digest are whole numbers from 0 to 10.")
+        if preference != "0" and name in _ALGORITHMS:
+            wanted.add(_ALGORITHMS[name])
+    return frozenset(wanted)
 
 
 def repr_digest(digest: Digest) -> str:

@@ -1,5 +1,6 @@
 """Every kind of job, by its payload. A payload is read by workers of other releases: fields are only ever added."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -26,7 +27,21 @@ class VerifyExternal(msgspec.Struct, frozen=True, tag="verify_external"):
     """Of the access methods to look at; those that are not there any more are somebody else's job."""
 
 
-Job = SweepOrphans | Tidy | VerifyExternal
+class ChecksumBlob(msgspec.Struct, frozen=True, tag="checksum_blob"):
+    """Work out the checksums that the operator wants of a blob."""
+
+    digest: str
+    """Hexadecimal."""
+
+
+class ChecksumBacklog(msgspec.Struct, frozen=True, tag="checksum_backlog"):
+    """Find blobs that lack such a checksum."""
+
+    after: str = ""
+    """Only behind this digest, in hexadecimal."""
+
+
+Job = SweepOrphans | Tidy | VerifyExternal | ChecksumBlob | ChecksumBacklog
 
 
 def kind_of(job: Job | type[Job]) -> str:
@@ -35,7 +50,14 @@ def kind_of(job: Job | type[Job]) -> str:
 
 async def enqueue(connection: Connection, job: Job) -> None:
     """Add a job to the queue. It exists once the caller's transaction commits."""
+    await enqueue_all(connection, [job])
+
+
+async def enqueue_all(connection: Connection, jobs: Sequence[Job]) -> None:
+    """The same, of several in one statement."""
+    if not jobs:
+        return
     from pgqueuer import Queries
 
     queries = Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type]  # a pooled one will do
-    await queries.enqueue(kind_of(job), msgspec.json.encode(job))
+    await queries.enqueue([kind_of(job) for job in jobs], [msgspec.json.encode(job) for job in jobs], [0] * len(jobs))

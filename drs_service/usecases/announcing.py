@@ -1,7 +1,7 @@
 """Uploads that are announced first: bytes come to a URL of their own, and wait there to be registered."""
 
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from drs_service.errors import (
     UploadNotFound,
     UploadTooLarge,
 )
+from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Arriving
 
@@ -45,11 +46,20 @@ class Announcement:
 
 
 class Announcing:
-    def __init__(self, database: Database, store: BlobStore, sweep: Sweep, *, lifetime: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        sweep: Sweep,
+        *,
+        lifetime: timedelta,
+        checksums: Collection[str] = (),
+    ) -> None:
         self._database = database
         self._store = store
         self._sweep = sweep
         self._lifetime = lifetime
+        self._checksums = checksums
 
     async def announce(self, principal: Principal, announced: Sequence[Announcement]) -> list[Upload]:
         """An upload for each, all or none. Forbidden, UploadTooLarge."""
@@ -91,7 +101,7 @@ class Announcing:
             no_more_than(announced_size(upload), arriving.source),
             expect=arriving.digest,
             length=arriving.length,
-            algorithms={one.algorithm for one in upload.checksums} & COMPUTABLE,
+            algorithms={*arriving.algorithms, *(one.algorithm for one in upload.checksums)} & COMPUTABLE,
         ) as arrival:
             hold_to(upload, arrival)
             check_awaits(upload, arrival.blob.digest)
@@ -119,10 +129,7 @@ class Announcing:
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
             check_awaits((await uploads.select_locked(connection, [upload_id])).get(upload_id), digest)
-            await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
-            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
-            if arrival.checksums:
-                await blobs.insert_checksums(connection, digest, arrival.checksums)
+            await record(connection, self._store.place, [arrival], algorithms=self._checksums)
             await uploads.arrived(connection, upload_id, digest)
             return (await uploads.select(connection, [upload_id]))[upload_id]
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,6 +36,7 @@ from drs_service.errors import (
     UploadTooLarge,
 )
 from drs_service.usecases.announcing import ID_BYTES, hold_to
+from drs_service.usecases.recording import record
 from drs_service.usecases.registering import Registering, fresh_id
 from drs_service.usecases.turns import Interruption, Turns
 
@@ -78,13 +79,21 @@ class Sending:
 
 class Resuming:
     def __init__(
-        self, database: Database, store: BlobStore, registering: Registering, turns: Turns, *, lifetime: timedelta
+        self,
+        database: Database,
+        store: BlobStore,
+        registering: Registering,
+        turns: Turns,
+        *,
+        lifetime: timedelta,
+        checksums: Collection[str] = (),
     ) -> None:
         self._database = database
         self._store = store
         self._registering = registering
         self._turns = turns
         self._lifetime = lifetime
+        self._checksums = checksums
         self._carried = Carried(CARRIED)
 
     async def create(self, principal: Principal, wanted: Wanted) -> Upload:
@@ -319,10 +328,7 @@ class Resuming:
                 raise UploadNotFound
             if now.object_id is not None or now.blob is not None:
                 return  # another node has finished it
-            await arrival.keep_still()  # a sweep may have come between; from here on the lock keeps it away
-            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key)])
-            if arrival.checksums:
-                await blobs.insert_checksums(connection, digest, arrival.checksums)
+            await record(connection, self._store.place, [arrival], algorithms=self._checksums)
             if upload.purpose is Purpose.ANNOUNCED:
                 await uploads.arrived(connection, upload.id, digest)
                 return

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from drs_service.domain.names import FileName
 from drs_service.domain.object_ids import new_object_id
 from drs_service.domain.objects import DrsObject, NewObject
 from drs_service.errors import DrsServiceError, Forbidden, Unavailable
+from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
 
 
@@ -26,6 +27,8 @@ class Arriving:
 
     source: AsyncIterable[Buffer]
     digest: Digest | None = None
+    algorithms: Collection[str] = ()
+    """Checksums that the sender wants to be told at once, besides SHA-256."""
     length: int | None = None
 
 
@@ -38,10 +41,13 @@ class Incoming(Arriving):
 
 
 class Uploads:
-    def __init__(self, database: Database, store: BlobStore, sweep: Sweep) -> None:
+    """checksums: algorithms that workers apply to every new blob."""
+
+    def __init__(self, database: Database, store: BlobStore, sweep: Sweep, *, checksums: Collection[str] = ()) -> None:
         self._database = database
         self._store = store
         self._sweep = sweep
+        self._checksums = checksums
 
     async def put(self, principal: Principal, incoming: Incoming) -> DrsObject:
         """Keep one file. When this returns, its bytes and its object are durable.
@@ -73,7 +79,9 @@ class Uploads:
                 raise
 
     def _receive(self, incoming: Incoming) -> AbstractAsyncContextManager[Arrival]:
-        return self._store.receive(incoming.source, expect=incoming.digest, length=incoming.length)
+        return self._store.receive(
+            incoming.source, expect=incoming.digest, length=incoming.length, algorithms=incoming.algorithms
+        )
 
     async def _record(self, principal: Principal, kept: Sequence[tuple[Incoming, Arrival]]) -> list[DrsObject]:
         new = [
@@ -90,11 +98,8 @@ class Uploads:
         ]
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [arrival.blob.digest for _, arrival in kept])
-            # Bytes first, rows second: an orphan blob is swept, a row without bytes is a lie. A sweep may have
-            # come between; from here on the lock keeps it away.
-            for _, arrival in kept:
-                await arrival.keep_still()
-            await blobs.insert(connection, self._store.place, [(arrival.blob, arrival.key) for _, arrival in kept])
+            arrivals = [arrival for _, arrival in kept]
+            await record(connection, self._store.place, arrivals, algorithms=self._checksums)
             await objects.insert(connection, new)
             rows = await objects.select(connection, [one.id for one in new])
         return [rows[one.id] for one in new]

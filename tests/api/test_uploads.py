@@ -295,3 +295,12 @@ async def test_many_uploads_at_once_do_not_mix(service: Service, client: httpx.A
     digests = [answer.json()["checksums"][0]["checksum"] for answer in answers]
     assert digests == [hashlib.sha256(content).hexdigest() for content in contents]
     assert all(blob_file(service.settings, content).read_bytes() == content for content in contents)
+
+
+async def test_checksums_that_are_wanted_come_with_the_object(client: httpx.AsyncClient, some_bytes: bytes) -> None:
+    wanted = {"Want-Repr-Digest": "md5=2, sha-512=1, unixsum=9"}
+    made = (await client.put("/upload/a", content=some_bytes, headers=wanted)).json()
+    assert [one["type"] for one in made["checksums"]] == ["sha-256", "md5", "sha-512"]
+    assert made["checksums"][1]["checksum"] == hashlib.md5(some_bytes).hexdigest()
+    answer = await client.put("/upload/a", content=some_bytes, headers={"Want-Repr-Digest": "md5"})
+    assert_refused(answer, 400, "digest_malformed")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drs_service.domain.digest import Digest
-from drs_service.domain.digest_fields import parse_repr_digest, repr_digest
+from drs_service.domain.digest_fields import parse_repr_digest, parse_want_repr_digest, repr_digest
 from drs_service.errors import DigestMalformed
 
 OURS = Digest(hashlib.sha256(b"ours").digest())
@@ -134,3 +134,23 @@ def test_a_header_is_read_or_malformed_and_nothing_else(header: str) -> None:
         parse_repr_digest(header)
     except DigestMalformed:
         return
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        (None, set()),
+        ("", set()),
+        ("md5=1", {"md5"}),
+        ("md5=10, sha-512=3, sha=1, crc32c=2", {"md5", "sha-512", "sha1", "crc32c"}),
+        ("md5=0, unixsum=5", set()),
+    ],
+)
+def test_what_is_wanted_and_can_be_worked_out(header: str | None, wanted: set[str]) -> None:
+    assert parse_want_repr_digest(header) == wanted
+
+
+@pytest.mark.parametrize("header", ["md5", "md5=yes", "md5=1.5", "md5=-1", "md5=1,", "=1"])
+def test_what_is_wanted_in_another_form_is_refused(header: str) -> None:
+    with pytest.raises(DigestMalformed):
+        parse_want_repr_digest(header)

@@ -15,7 +15,7 @@ from drs_service.api.errors import Error
 from drs_service.api.public import PublicUrls
 from drs_service.api.uploads.form import Form, the_only
 from drs_service.api.uploads.routes import FILE, FORM, REFUSALS
-from drs_service.domain.digest_fields import parse_repr_digest
+from drs_service.domain.digest_fields import parse_repr_digest, parse_want_repr_digest
 from drs_service.domain.uploads import Upload
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.uploads import Arriving
@@ -43,6 +43,7 @@ def routes(announcing: Announcing, urls: PublicUrls, *, idle: float, max_fields:
         arriving = Arriving(
             source=body_of(request, idle=idle),
             digest=parse_repr_digest(list_header(request, "repr-digest")),
+            algorithms=parse_want_repr_digest(list_header(request, "want-repr-digest")),
             length=content_length(request),
         )
         return accepted(await announcing.receive(upload_id, arriving))

@@ -18,7 +18,7 @@ from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.uploads.form import Form
-from drs_service.domain.digest_fields import parse_repr_digest
+from drs_service.domain.digest_fields import parse_repr_digest, parse_want_repr_digest
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import FileName, file_name
 from drs_service.errors import FormInvalid, NameInvalid
@@ -26,7 +26,10 @@ from drs_service.usecases.uploads import Incoming, Uploads
 
 PREFIX = "/upload/"
 FILE = operation(
-    headers=[header("Repr-Digest", "sha-256=:…: (RFC 9530) of the file; it is verified.")],
+    headers=[
+        header("Repr-Digest", "sha-256=:…: (RFC 9530) of the file; it is verified."),
+        header("Want-Repr-Digest", "md5=1, sha-512=1, … (RFC 9530): checksums that the answer shall tell."),
+    ],
     media_type="application/octet-stream",
     body=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
 )
@@ -68,6 +71,7 @@ def routes(uploads: Uploads, urls: PublicUrls, *, idle: float, max_files: int) -
                 name=named,
                 media_type=media_type(request.headers.get("content-type"), name=named.original),
                 digest=parse_repr_digest(list_header(request, "repr-digest")),
+                algorithms=parse_want_repr_digest(list_header(request, "want-repr-digest")),
                 length=content_length(request),
                 source=body_of(request, idle=idle),
             ),

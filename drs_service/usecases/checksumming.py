@@ -1,0 +1,62 @@
+"""Checksums that the operator wants of every blob, worked out from its bytes by workers."""
+
+from collections.abc import Collection
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from drs_service.blobs.hashing import Hashing
+from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs
+from drs_service.db.pool import Database
+from drs_service.domain.digest import Digest
+from drs_service.domain.ranges import ByteRange
+from drs_service.errors import BlobCorrupt
+from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, enqueue, enqueue_all
+
+log = structlog.get_logger()
+
+BATCH = 500  # blobs looked up at once
+
+
+@dataclass(frozen=True, slots=True)
+class Checksumming:
+    database: Database
+    store: BlobStore
+    algorithms: Collection[str]
+
+    async def work_out(self, digest: Digest) -> None:
+        """Publish the checksums that are missing of a blob; nothing if it has gone. BlobCorrupt, StorageUnavailable.
+
+        The bytes are read once, and held to their digest on the way: what is published of other bytes would be a lie.
+        """
+        async with self.database.connection() as connection:
+            known = (await blobs.checksums(connection, [digest]))[digest]
+            size = (await blobs.sizes(connection, [digest])).get(digest)
+        missing = set(self.algorithms) - known.keys()
+        if size is None or not missing:
+            return
+        hashing = Hashing(missing)
+        async with aclosing(await self.store.open(digest, ByteRange(0, size))) as pieces:
+            await self.store.hash(pieces, hashing)
+        if hashing.blob().digest != digest:
+            raise BlobCorrupt(digest=str(digest))
+        async with self.database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            if await blobs.known(connection, [digest]):
+                await blobs.insert_checksums(connection, digest, hashing.checksums())
+
+    async def take_up(self, after: str) -> None:
+        """Enqueue the work on blobs behind a digest (in hexadecimal; empty: on all) that lack a checksum.
+
+        Those of before an algorithm was asked for, and those whose job was lost. Batch by batch, in jobs of their own.
+        """
+        if not self.algorithms:
+            return
+        async with self.database.transaction() as connection:
+            lacking = await blobs.lacking(connection, sorted(self.algorithms), after=after, limit=BATCH)
+            await enqueue_all(connection, [ChecksumBlob(one.hex) for one in lacking])
+            if len(lacking) == BATCH:
+                await enqueue(connection, ChecksumBacklog(after=lacking[-1].hex))
+        log.info("checksums are missing", blobs=len(lacking))
