@@ -23,7 +23,7 @@ from drs_service.api.guard import Guard
 from drs_service.api.json_requests import JsonRequest
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
-from drs_service.api.uploads import announced, tus
+from drs_service.api.uploads import announced, progress, tus
 from drs_service.api.uploads import routes as uploads
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
@@ -85,6 +85,7 @@ def build(
             *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
+            *progress.routes(usecases.resuming, urls),
             Router(
                 "/",
                 route_handlers=tus.routes(usecases.resuming, urls, idle=upload_idle, max_bytes=reach.max_upload_bytes),

@@ -36,7 +36,7 @@ ROUTES = {
     "/tus/a": {"DELETE", "HEAD", "PATCH", "POST"},
     "/upload": {"POST"},
     "/upload/a": {"PUT"},
-    "/uploads/a": {"POST", "PUT"},
+    "/uploads/a": {"GET", "HEAD", "POST", "PUT"},
 }
 # Where OPTIONS is DRS's: it tells of authorizations.
 AUTHORIZATIONS = {"/ga4gh/drs/v1/objects", "/ga4gh/drs/v1/objects/{id}"}

@@ -30,7 +30,7 @@ ROUTES = {
     "/tus/{upload_id}": {"delete", "head", "patch", "post"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
-    "/uploads/{upload_id}": {"post", "put"},
+    "/uploads/{upload_id}": {"get", "head", "post", "put"},
 }
 
 

@@ -1,0 +1,72 @@
+"""`/uploads/{upload_id}`: how far an upload has come, for whoever watches it. Asking disturbs nobody who is sending."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+from litestar import route
+from litestar.enums import HttpMethod
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+from msgspec import UNSET, UnsetType
+
+from drs_service.api.answers import Json
+from drs_service.api.errors import Error
+from drs_service.api.public import PublicUrls
+from drs_service.domain.uploads import Upload
+from drs_service.usecases.resuming import Resuming
+
+
+class Made(msgspec.Struct, kw_only=True):
+    """The object that an upload became."""
+
+    id: str
+    self_uri: str
+
+
+class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How far an upload has come."""
+
+    id: str
+    name: str
+    state: Literal["open", "arrived", "complete"]
+    """arrived: all bytes are here, and wait to be registered or joined, or to be made an object of."""
+    received: int
+    """Bytes that are safe."""
+    expires_at: datetime
+    tus_url: str
+    size: int | UnsetType = UNSET
+    """Bytes of the whole, once its sender knows."""
+    object: Made | UnsetType = UNSET
+
+
+def routes(resuming: Resuming, urls: PublicUrls) -> list[HTTPRouteHandler]:
+    @route(
+        "/uploads/{upload_id:str}",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="Say how far an upload has come",
+        responses={
+            200: ResponseSpec(Progress, description="How far it has come."),
+            404: ResponseSpec(Error, description="There is no such upload, or none any more."),
+        },
+    )
+    async def get_upload(upload_id: FromPath[str]) -> ASGIApp:
+        return Json(progress(await resuming.find(upload_id), urls), cache_control="no-store")
+
+    return [get_upload]
+
+
+def progress(upload: Upload, urls: PublicUrls) -> Progress:
+    made = Made(id=upload.object_id, self_uri=urls.drs(upload.object_id)) if upload.object_id is not None else UNSET
+    return Progress(
+        id=upload.id,
+        name=upload.name.original,
+        state="complete" if made else "arrived" if upload.is_complete else "open",
+        received=upload.received,
+        size=upload.size if upload.size is not None else UNSET,
+        expires_at=upload.expires_at,
+        tus_url=urls.tus(upload.id),
+        object=made,
+    )
