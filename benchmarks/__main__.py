@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import archive, downloads, drs, memory, objects, startup, uploads
+from benchmarks import archive, downloads, drs, memory, objects, resumable, startup, uploads
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "downloads": downloads.downloads,
     "archive": archive.archive,
     "uploads": uploads.uploads,
+    "resumable": resumable.resumable,
     "memory": memory.memory,
     "startup": startup.startup,
 }

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from benchmarks import programs
 from benchmarks.scale import MIB
@@ -106,6 +106,36 @@ def send_one(url: str, number: int, size: int, filling: bytes) -> None:
         status = head(connection)[0].split()[1]
         if status != b"201":
             raise RuntimeError(f"PUT was answered {status!r}.")
+
+
+def send_tus(url: str, path: Path, chunk: int) -> None:
+    """Create an upload at url and send a file to it, chunk by chunk over one connection."""
+    size = path.stat().st_size
+    spoken = "tus-resumable: 1.0.0\r\n"
+    with connected(url) as connection, path.open("rb") as file:
+        connection.sendall(request("POST", url, f"{spoken}upload-length: {size}\r\ncontent-length: 0\r\n"))
+        [location] = [
+            line[10:].strip().decode() for line in answered(connection, b"201") if line.startswith(b"location:")
+        ]
+        at = urljoin(url, location)
+        for offset in range(0, size, chunk):
+            count = min(chunk, size - offset)
+            about = f"upload-offset: {offset}\r\ncontent-length: {count}\r\n"
+            kind = "content-type: application/offset+octet-stream\r\n"
+            connection.sendall(request("PATCH", at, spoken + about + kind))
+            connection.setblocking(True)
+            while count:
+                sent = os.sendfile(connection.fileno(), file.fileno(), offset, count)
+                offset, count = offset + sent, count - sent
+            answered(connection, b"204")
+
+
+def answered(connection: socket.socket, status: bytes) -> list[bytes]:
+    """The lines of a head without a body, header names in lower case."""
+    lines = [name.lower() + colon + value for name, colon, value in (line.partition(b":") for line in head(connection))]
+    if lines[0].split()[1] != status:
+        raise RuntimeError(f"The answer is {lines[0]!r}, not {status!r}.")
+    return lines
 
 
 def connected(url: str) -> socket.socket:

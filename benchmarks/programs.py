@@ -6,7 +6,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-PACKAGES = {"curl": "curl", "nginx": "nginx-light", "openssl": "openssl", "sync": "coreutils", "wrk": "wrk"}
+PACKAGES = {
+    "curl": "curl",
+    "node": "nodejs",
+    "npm": "npm",
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+    "sync": "coreutils",
+    "wrk": "wrk",
+}
 # Servers live where an ordinary user's PATH does not look.
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
 
