@@ -26,6 +26,7 @@ from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
+from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
@@ -49,8 +50,9 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
         objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
         sweep = Sweep(database, store)
         bundles, downloads = Bundles(database), Downloads(store)
+        checksumming = Checksumming(database, store, settings.checksums)
         registering = Registering(
-            database, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+            database, checksumming, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
         )
         turns = Turns(database)
         lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
@@ -62,7 +64,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             bundles=bundles,
             finding=Finding(database),
             registering=registering,
-            changing=Changing(database, sweep, objects.changes, verify_external=settings.verify_external),
+            changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
             announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
             resuming=Resuming(database, store, registering, turns, lifetime=lifetime, checksums=settings.checksums),
             statistics=Statistics(database),

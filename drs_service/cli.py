@@ -117,11 +117,15 @@ def resolve(uri: tuple[str, ...]) -> None:
     from drs_service import parts
 
     async def resolved() -> None:
-        async with parts.open_resolver(read_settings()) as resolver:
+        async with parts.open_resolver(settings) as resolver:
             for one in uri:
                 click.echo(await resolver.resolve(one))
 
-    asyncio.run(resolved())
+    settings = read_settings()
+    try:
+        asyncio.run(resolved())
+    except DrsServiceError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -2,6 +2,7 @@
 
 DrsServiceError
 ├── NotFound
+│   ├── RouteNotFound
 │   ├── BlobNotFound
 │   ├── ObjectNotFound
 │   ├── ObjectDeleted
@@ -28,6 +29,7 @@ DrsServiceError
 │   ├── ChecksumInvalid
 │   ├── ChecksumMismatch
 │   ├── ChecksumConflict
+│   ├── ChecksumUnknown
 │   ├── SizeMismatch
 │   ├── AccessMethodInvalid
 │   ├── BundleInvalid
@@ -90,6 +92,12 @@ class NotFound(DrsServiceError):
     """There is nothing here by that name."""
 
     code = "not_found"
+
+
+class RouteNotFound(NotFound):
+    """There is nothing at this path."""
+
+    code = "route_not_found"
 
 
 class BlobNotFound(NotFound):
@@ -246,6 +254,12 @@ class ChecksumConflict(Rejected):
     """The object has another checksum of this type, and a checksum never changes."""
 
     code = "checksum_conflict"
+
+
+class ChecksumUnknown(Rejected):
+    """A checksum is stated that was not worked out yet, of more bytes than can be read meanwhile. Leave it out."""
+
+    code = "checksum_unknown"
 
 
 class SizeMismatch(Rejected):

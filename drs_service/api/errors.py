@@ -104,7 +104,14 @@ def on_framework_error(_: AnyRequest, error: HTTPException) -> Response[Error]:
     code = FRAMEWORK_CODES.get(status, "bad_request" if status < 500 else "internal")
     # RFC 9110 15.5.6 asks for Allow on a 405; the framework knows it.
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    return respond(status, code, error.detail, headers)
+    return respond(status, code, told(error), headers)
+
+
+def told(error: HTTPException) -> str:
+    """What the framework finds wrong, with the members that it is about."""
+    faults = [one for one in error.extra or () if isinstance(one, dict)] if isinstance(error.extra, list) else []
+    said = [": ".join(filter(None, (str(one.get("key") or ""), str(one.get("message") or "")))) for one in faults]
+    return f"The request is not valid: {'; '.join(said)}" if said else error.detail
 
 
 def refused(error: DrsServiceError) -> ASGIApp:

@@ -38,6 +38,8 @@ from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.uploads import Uploads
 
+MAX_BODY = 2 * 1024**2  # bytes, where nothing else is said: a bulk request of 1,000 ids has some 130 kB
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseCases:
@@ -95,6 +97,7 @@ def build(
             *health.routes(usecases.health),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
+        request_max_body_size=MAX_BODY,
         request_class=JsonRequest,
         openapi_config=Documented(
             title="DRS service",
@@ -107,5 +110,6 @@ def build(
         debug=False,
     )
     leave_out_examples(app)
-    guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins)
+    paths = [DRS_PATH, *([prefix_1_2 + DRS_PATH] if prefix_1_2 is not None else [])]
+    guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins, drs_paths=paths)
     return Cors(guarded, origins) if origins else guarded

@@ -14,16 +14,23 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from drs_service.api.errors import refused
 from drs_service.domain.origins import ANY_ORIGIN
-from drs_service.errors import Forbidden, HostUnknown
+from drs_service.errors import Forbidden, HostUnknown, RouteNotFound
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def hides_a_slash(scope: HTTPScope, paths: tuple[bytes, ...]) -> bool:
+    """Whether a slash is percent-encoded in a path of DRS: no id has one, and none may become a border of the path."""
+    path = scope["raw_path"]
+    return b"%" in path and path.startswith(paths) and b"%2f" in path.lower()
 
 
 class Guard:
     """Lets requests through to app that are meant for us."""
 
-    def __init__(self, app: ASGIApp, *, hostname: str, origins: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, hostname: str, origins: Collection[str], drs_paths: Collection[str]) -> None:
         self._app = app
+        self._without_slashes = tuple(path.encode("ascii") + b"/" for path in drs_paths)
         # `*` is left out: it lets every page read, and no page write.
         self._trusted = {origin.encode("ascii") for origin in origins if origin != ANY_ORIGIN}
         self._ours = {"localhost", hostname.lower()}
@@ -40,6 +47,8 @@ class Guard:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not (hosts[0] in self._known or self._is_ours(hosts[0])):
             return refused(HostUnknown())
+        if hides_a_slash(scope, self._without_slashes):
+            return refused(RouteNotFound())
         if scope["method"] not in SAFE:
             origins = [value for name, value in scope["headers"] if name == b"origin"]
             if not all(origin in self._trusted or self._is_our_page(origin) for origin in origins):

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 from litestar import Request
 
-from drs_service.errors import Rejected
+from drs_service.errors import Rejected, TooMany
 
 # Bundles within bundles take two levels each; beyond this no request of ours goes, and no recursion has to.
 MAX_NESTING = 256
+# What separates values: memory and time go by their number, not by the bytes. A bundle of 100,000 members has 400,000.
+MAX_VALUES = 1_000_000
 
 
 class JsonRequest(Request[Any, Any, Any]):
@@ -23,6 +25,8 @@ class JsonRequest(Request[Any, Any, Any]):
 
 def decoded(body: bytes) -> Any:
     """The value that body is the JSON of. Rejected."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise TooMany(f"The body has more than {MAX_VALUES} values.")
     try:
         value = msgspec.json.decode(body)
         # RFC 8259 4: of names that come twice some readers take the first and some the last, and what one has

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from drs_service.domain.candidates import FromObject, FromUpload
 from drs_service.domain.drs_uri import DrsUri, HostnameUri
 from drs_service.domain.object_ids import self_uri
+from drs_service.errors import AccessMethodInvalid
 
 DRS_PATH = "/ga4gh/drs/v1"
 
@@ -32,12 +33,16 @@ class PublicUrls:
         return f"{self._base}/tus/{upload_id}"
 
     def source(self, url: str) -> FromObject | FromUpload | None:
-        """What one of our own URLs of bytes refers to; None for any other URL."""
+        """What one of our own URLs of bytes refers to; None for a URL of somebody else's. AccessMethodInvalid."""
         path, _, name = url.rpartition("/")
         if path == f"{self._base}/data":
             return FromObject(name)
-        if path == f"{self._base}/uploads":
+        if path in {f"{self._base}/uploads", f"{self._base}/tus"}:
             return FromUpload(name)
+        if url == self._base or url.startswith(f"{self._base}/"):
+            raise AccessMethodInvalid(
+                f"{url} is a URL of this service, but not of the bytes of an object or an upload."
+            )
         return None
 
     def object_id(self, uri: DrsUri) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from drs_service.domain.checksums import Checksum, of_bundle
+from drs_service.domain.checksums import COMPUTABLE, Checksum, of_bundle
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
 from drs_service.domain.objects import DrsObject, ExternalAccess, NewObject
@@ -119,7 +119,8 @@ def hold_to_sum(summed: Sum, candidate: Candidate, *, whole: bool) -> tuple[int,
     if not whole:
         if candidate.size is None or candidate.size < summed.size:
             raise SizeMismatch(
-                f"Members here have {summed.size} bytes; state the size of all of them, for some are elsewhere."
+                f"Members here have {summed.size} bytes; state the size of all of them, for some are elsewhere. (Of a "
+                "bundle within a bundle nobody can state it: register it first.)"
             )
         if not candidate.checksums:
             raise BundleInvalid("A bundle with members elsewhere needs a checksum: it cannot be worked out here.")
@@ -128,6 +129,8 @@ def hold_to_sum(summed: Sum, candidate: Candidate, *, whole: bool) -> tuple[int,
         raise SizeMismatch(f"The members have {summed.size} bytes together, not {candidate.size}.")
     ours = {one.algorithm: one for one in summed.checksums}
     for one in candidate.checksums:
+        if one.algorithm in COMPUTABLE and one.algorithm not in ours:
+            raise ChecksumMismatch(f"The {one.algorithm} of a bundle follows from its members, and not all have one.")
         if ours.setdefault(one.algorithm, one) != one:
             raise ChecksumMismatch(
                 f"The {one.algorithm} of the members' checksums, sorted and put together, is "

@@ -9,9 +9,11 @@ from typing import Protocol
 
 import google_crc32c
 
-from drs_service.errors import ChecksumInvalid
+from drs_service.errors import ChecksumInvalid, TooMany
 
 MAX_CHARACTERS = 255
+MAX_CHECKSUMS = 32
+"""Of one object."""
 
 # By algorithm: bytes of a value. The names are those of IANA's Named Information registry where it has one; DRS prefers
 # these spellings of the others.
@@ -97,6 +99,8 @@ def checksums(stated: Iterable[tuple[str, str]]) -> tuple[Checksum, ...]:
         one = checksum(kind, value)
         if found.setdefault(one.algorithm, one) != one:
             raise ChecksumInvalid(f"There are two different checksums of type {one.algorithm}.")
+        if len(found) > MAX_CHECKSUMS:
+            raise TooMany(f"An object has at most {MAX_CHECKSUMS} checksums.")
     return tuple(found.values())
 
 

@@ -9,20 +9,24 @@ from drs_service.db import objects
 from drs_service.db.changes import Listener, ObjectChanged
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import Action, Principal, may
-from drs_service.domain.checksums import Checksum
+from drs_service.domain.blob import Blob
+from drs_service.domain.checksums import COMPUTABLE, MAX_CHECKSUMS, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.external_access import fresh, is_same, lasting
 from drs_service.domain.object_ids import is_object_id
 from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
 from drs_service.errors import (
     AccessMethodInvalid,
+    BundleInvalid,
     ChecksumConflict,
     Forbidden,
     ObjectDeleted,
     ObjectNotFound,
+    TooMany,
     Unavailable,
 )
 from drs_service.jobs.kinds import VerifyExternal, enqueue
+from drs_service.usecases.checksumming import Checksumming, Unverified
 from drs_service.usecases.objects import epitaph
 from drs_service.usecases.sweep import Sweep
 
@@ -32,10 +36,19 @@ log = structlog.get_logger()
 class Changing:
     """What is changed here is heard of by listener before it is acknowledged; other processes hear of it soon after."""
 
-    def __init__(self, database: Database, sweep: Sweep, listener: Listener, *, verify_external: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sweep: Sweep,
+        listener: Listener,
+        checksumming: Checksumming,
+        *,
+        verify_external: bool,
+    ) -> None:
         self._database = database
         self._sweep = sweep
         self._listener = listener
+        self._checksumming = checksumming
         self._verify_external = verify_external
 
     async def replace_access(
@@ -47,6 +60,8 @@ class Changing:
         """
         async with self._changing(principal, list(access)) as (connection, found):
             for object_id, ways in access.items():
+                if found[object_id].kind is Kind.BUNDLE:
+                    raise AccessMethodInvalid("A bundle has no bytes of its own, and no access methods.")
                 if not ways and found[object_id].kind is Kind.EXTERNAL:
                     raise AccessMethodInvalid("No way to the bytes would be left: they are not kept here.")
                 urls = fresh(ways, known=found[object_id].external_access) if self._verify_external else ()
@@ -57,11 +72,20 @@ class Changing:
             return await reread(connection, access)
 
     async def add_checksums(self, principal: Principal, stated: Mapping[str, Sequence[Checksum]]) -> list[DrsObject]:
-        """Add checksums by object id; those that are there already change nothing.
+        """Add checksums by object id; those that are there already change nothing. Those of bytes here are compared.
 
-        ObjectNotFound, ObjectDeleted, Forbidden, ChecksumConflict.
+        ObjectNotFound, ObjectDeleted, Forbidden, ChecksumConflict, ChecksumUnknown, BundleInvalid, TooMany.
         """
+        try:
+            return await self._add_checksums(principal, stated)
+        except Unverified as unverified:
+            # Reading bytes takes long: not in the transaction.
+            await self._checksumming.provide(unverified.missing)
+        return await self._add_checksums(principal, stated)
+
+    async def _add_checksums(self, principal: Principal, stated: Mapping[str, Sequence[Checksum]]) -> list[DrsObject]:
         async with self._changing(principal, list(stated)) as (connection, found):
+            check_verified(found, stated)
             for object_id, checksums in stated.items():
                 known = {one.algorithm: one.value for one in found[object_id].checksums}
                 for one in checksums:
@@ -70,6 +94,10 @@ class Changing:
                             f"The {one.algorithm} of {object_id} is {known[one.algorithm]}, not {one.value}."
                         )
                 new = [one for one in checksums if one.algorithm not in known]
+                if len(known) + len(new) > MAX_CHECKSUMS:
+                    raise TooMany(f"An object has at most {MAX_CHECKSUMS} checksums.")
+                if found[object_id].kind is Kind.BUNDLE and any(one.algorithm in COMPUTABLE for one in new):
+                    raise BundleInvalid(f"The checksums of {object_id} follow from those of its members.")
                 if new:
                     await objects.add_checksums(connection, object_id, new)
             return await reread(connection, stated)
@@ -128,6 +156,18 @@ def digest_of(one: DrsObject) -> Digest | None:
         return one.blob.digest
     remembered = {known.algorithm: known.value for known in one.checksums} if one.kind is Kind.BLOB else {}
     return Digest.from_hex(remembered["sha-256"]) if "sha-256" in remembered else None
+
+
+def check_verified(found: Mapping[str, DrsObject], stated: Mapping[str, Sequence[Checksum]]) -> None:
+    """Unverified unless every checksum that is stated of bytes here can be compared, if it can be worked out at all."""
+    missing: dict[Blob, set[str]] = {}
+    for object_id, checksums in stated.items():
+        one = found[object_id]
+        lacking = {each.algorithm for each in checksums} & COMPUTABLE - {each.algorithm for each in one.checksums}
+        if one.blob is not None and lacking:
+            missing.setdefault(one.blob, set()).update(lacking)
+    if missing:
+        raise Unverified(missing)
 
 
 def must_wait(old: DrsObject, ways: Sequence[ExternalAccess], *, looked_at: bool) -> bool:

@@ -1,6 +1,6 @@
 """Checksums that the operator wants of every blob, worked out from its bytes by workers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -10,14 +10,26 @@ from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs
 from drs_service.db.pool import Database
+from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt
+from drs_service.errors import BlobCorrupt, ChecksumUnknown
 from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, enqueue, enqueue_all
 
 log = structlog.get_logger()
 
 BATCH = 500  # blobs looked up at once
+WHILE_WAITING = 1024**3  # bytes that are read for a request that waits
+
+Missing = Mapping[Blob, Collection[str]]
+"""Algorithms whose checksums were never worked out, by blob."""
+
+
+class Unverified(Exception):
+    """Checksums were stated of bytes here that nobody has worked out."""
+
+    def __init__(self, missing: Missing) -> None:
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +38,26 @@ class Checksumming:
     store: BlobStore
     algorithms: Collection[str]
 
-    async def work_out(self, digest: Digest) -> None:
-        """Publish the checksums that are missing of a blob; nothing if it has gone. BlobCorrupt, StorageUnavailable.
+    async def provide(self, missing: Missing) -> None:
+        """Publish checksums that somebody states and nobody has worked out: what is stated must be compared.
 
-        The bytes are read once, and held to their digest on the way: what is published of other bytes would be a lie.
+        ChecksumUnknown if that would take too long, BlobCorrupt, StorageUnavailable.
+        """
+        if sum(blob.size for blob in missing) > WHILE_WAITING:
+            raise ChecksumUnknown
+        for blob, algorithms in missing.items():
+            await self.work_out(blob.digest, algorithms)
+
+    async def work_out(self, digest: Digest, algorithms: Collection[str] | None = None) -> None:
+        """Publish the checksums that are missing of a blob, of the operator's algorithms or of others.
+
+        Nothing if it has gone. BlobCorrupt, StorageUnavailable. The bytes are read once, and held to their digest on
+        the way: what is published of other bytes would be a lie.
         """
         async with self.database.connection() as connection:
             known = (await blobs.checksums(connection, [digest]))[digest]
             size = (await blobs.sizes(connection, [digest])).get(digest)
-        missing = set(self.algorithms) - known.keys()
+        missing = set(self.algorithms if algorithms is None else algorithms) - known.keys()
         if size is None or not missing:
             return
         hashing = Hashing(missing)

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from drs_service.db import listing, objects
@@ -13,6 +13,7 @@ from drs_service.domain.objects import DrsObject
 from drs_service.errors import PageInvalid
 
 # What a token begins with. A later kind of token will have another beginning, and this one is still read then.
+MAX_ENTRIES = 100_000  # members of bundles in one page; one bundle may have more
 MARK = b"1:"
 
 
@@ -62,8 +63,18 @@ class Finding:
             ids = await search(connection, after, size + 1)
             rows = await objects.select(connection, ids[:size])
         # Between the two queries any of them may have been deleted.
-        found = [one for object_id in ids[:size] if (one := rows.get(object_id)) is not None and one.tombstone is None]
-        return Page(found, make_token(ids[size - 1]) if len(ids) > size else None)
+        last = self._end(ids[:size], rows)
+        found = [one for object_id in ids[:last] if (one := rows.get(object_id)) is not None and one.tombstone is None]
+        return Page(found, make_token(ids[last - 1]) if len(ids) > last else None)
+
+    def _end(self, ids: Sequence[str], rows: Mapping[str, DrsObject]) -> int:
+        """How many of ids a page has room for: bundles bring their members along."""
+        entries = 0
+        for number, object_id in enumerate(ids):
+            entries += (rows[object_id].entries or 0) if object_id in rows else 0
+            if number and entries > MAX_ENTRIES:
+                return number
+        return len(ids)
 
 
 def make_token(last: str) -> str:

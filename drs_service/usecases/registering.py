@@ -19,11 +19,12 @@ from drs_service.domain.candidates import (
     FromDigest,
     FromObject,
     FromUpload,
+    Source,
     contents_of,
     hold_to_sum,
     sum_of,
 )
-from drs_service.domain.checksums import Checksum
+from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.external_access import fresh
 from drs_service.domain.media_types import media_type
@@ -44,6 +45,7 @@ from drs_service.errors import (
     TooMany,
 )
 from drs_service.jobs.kinds import VerifyExternal, enqueue
+from drs_service.usecases.checksumming import Checksumming, Unverified
 from drs_service.usecases.objects import check_readable
 
 
@@ -80,21 +82,35 @@ class Here:
 
 
 class Registering:
-    def __init__(self, database: Database, *, max_entries: int, verify_external: bool) -> None:
+    def __init__(
+        self, database: Database, checksumming: Checksumming, *, max_entries: int, verify_external: bool
+    ) -> None:
         self._database = database
         self._max_entries = max_entries
         self._verify_external = verify_external
+        self._checksumming = checksumming
 
     async def register(
         self, principal: Principal, candidates: Sequence[Candidate], key: IdempotencyKey | None = None
     ) -> list[DrsObject]:
         """Record the candidates, in their order, or none of them.
 
-        Forbidden, IdempotencyKeyReused, CandidateInvalid, SizeMismatch, ChecksumMismatch, BundleInvalid, TooMany;
-        and ObjectNotFound or ObjectDeleted for what was done under the key and is no more.
+        Forbidden, IdempotencyKeyReused, CandidateInvalid, SizeMismatch, ChecksumMismatch, ChecksumUnknown,
+        BundleInvalid, TooMany; and ObjectNotFound or ObjectDeleted for what was done under the key and is no more.
         """
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
+        try:
+            return await self._register(principal, candidates, key)
+        except Unverified as unverified:
+            # Reading bytes takes long: not in the transaction.
+            await self._checksumming.provide(unverified.missing)
+        return await self._register(principal, candidates, key)
+
+    async def _register(
+        self, principal: Principal, candidates: Sequence[Candidate], key: IdempotencyKey | None
+    ) -> list[DrsObject]:
+        """Unverified if checksums are stated of bytes here that nobody has worked out."""
         ids = [fresh_id() for _ in candidates]
         async with self._database.transaction() as connection:
             if key is not None:
@@ -102,6 +118,7 @@ class Registering:
                 if done is not None:
                     return await self._repeated(connection, principal, key, done)
             here = await gather(connection, principal, candidates)
+            check_verified(here, candidates)
             registration = Registration()
             for number, (object_id, candidate) in enumerate(zip(ids, candidates, strict=True)):
                 try:
@@ -305,6 +322,32 @@ async def gather(connection: Connection, principal: Principal, candidates: Seque
         by_digest=by_digest,
         verified=await blobs.checksums(connection, digests),
     )
+
+
+def blob_of(here: Here, source: Source) -> Blob | None:
+    """The blob that a candidate refers to."""
+    match source:
+        case FromUpload(upload_id):
+            return here.uploads[upload_id].blob if upload_id in here.uploads else None
+        case FromObject(source_id):
+            return here.objects[source_id].blob if source_id in here.objects else None
+        case FromDigest(digest):
+            return blob_of(here, FromObject(here.by_digest.get(digest, "")))
+    return None
+
+
+def check_verified(here: Here, candidates: Sequence[Candidate]) -> None:
+    """Unverified unless every checksum that is stated of bytes here can be compared, if it can be worked out at all."""
+    missing: dict[Blob, set[str]] = {}
+    for candidate in candidates:
+        blob = blob_of(here, candidate.source)
+        if blob is not None:
+            known = {"sha-256", *here.verified.get(blob.digest, {})}
+            lacking = {one.algorithm for one in candidate.checksums} & COMPUTABLE - known
+            if lacking:
+                missing.setdefault(blob, set()).update(lacking)
+    if missing:
+        raise Unverified(missing)
 
 
 async def readable_by_digest(

@@ -1,8 +1,10 @@
 """Changing what is known of objects: access methods, checksums, tags. Of many, all or none."""
 
 import hashlib
+import secrets
 from typing import Any
 
+import google_crc32c
 import httpx
 import pytest
 
@@ -23,7 +25,8 @@ S3 = {"type": "s3", "access_url": {"url": "s3://bucket/key"}}
 GS = {"type": "gs", "access_url": {"url": "gs://bucket/key"}, "region": "eu"}
 MD5 = {"type": "md5", "checksum": hashlib.md5(b"content").hexdigest()}
 OTHER_MD5 = {"type": "md5", "checksum": "0" * 32}
-CRC = {"type": "crc32c", "checksum": "0a0b0c0d"}
+CRC = {"type": "crc32c", "checksum": f"{google_crc32c.value(b'content'):08x}"}
+ETAG = {"type": "etag", "checksum": "d41d8cd98f00b204e9800998ecf8427e-2"}
 
 
 def stated(drs_object: Object) -> list[Object]:
@@ -103,21 +106,21 @@ async def test_a_url_that_does_not_fit_changes_nothing_of_any(client: httpx.Asyn
 async def test_checksums_are_added_in_any_spelling_and_an_equal_one_is_no_change(client: httpx.AsyncClient) -> None:
     made = await uploaded(client)
     sha = checksums(made)["sha-256"]
-    spelled = [{"type": "MD5", "checksum": MD5["checksum"].upper()}, {"type": "CRC-32C", "checksum": "0A0B0C0D"}]
+    spelled = [
+        {"type": "MD5", "checksum": MD5["checksum"].upper()},
+        {"type": "CRC-32C", "checksum": CRC["checksum"].upper()},
+    ]
     after = await changed(client, made, "checksums", spelled)
     assert after["checksums"] == [{"type": "sha-256", "checksum": sha}, CRC, MD5]
     same = [{"type": kind, "checksum": sha.upper()} for kind in ("sha256", "SHA-256", "sha_256", " Sha256 ")]
     assert await changed(client, after, "checksums", [*same, MD5, MD5]) == after
-    etag = [{"type": "etag", "checksum": "d41d8cd98f00b204e9800998ecf8427e-2"}]
-    assert checksums(await changed(client, after, "checksums", etag))["etag"] == etag[0]["checksum"]
+    assert checksums(await changed(client, after, "checksums", [ETAG]))["etag"] == ETAG["checksum"]
 
 
-@pytest.mark.parametrize("kind", ["blob", "bundle", "external"])
+@pytest.mark.parametrize("kind", ["blob", "external"])
 async def test_a_checksum_never_changes(client: httpx.AsyncClient, kind: str) -> None:
     made = await uploaded(client)
-    if kind == "bundle":
-        made = await registered(client, bundle_of(made))
-    elif kind == "external":
+    if kind == "external":
         made = await registered(client, elsewhere(checksums=[{"type": "sha-256", "checksum": "a" * 64}]))
     made = await changed(client, made, "checksums", [MD5])
     path = f"{OBJECTS}/{made['id']}/checksums"
@@ -128,6 +131,48 @@ async def test_a_checksum_never_changes(client: httpx.AsyncClient, kind: str) ->
         assert_refused(await client.put(path, json={"checksums": kinds}), 400, "checksum_invalid")
     assert_refused(await client.put(path, json={"checksums": []}), 400, "bad_request")
     assert await got(client, made["id"]) == made
+
+
+async def test_the_checksums_of_a_bundle_follow_from_its_members(client: httpx.AsyncClient) -> None:
+    made = await registered(client, bundle_of(await uploaded(client)))
+    path = f"{OBJECTS}/{made['id']}"
+    assert_refused(await client.put(f"{path}/checksums", json={"checksums": [MD5]}), 400, "bundle_invalid")
+    wrong = {"type": "sha-256", "checksum": "0" * 64}
+    assert_refused(await client.put(f"{path}/checksums", json={"checksums": [wrong]}), 409, "checksum_conflict")
+    assert checksums(await changed(client, made, "checksums", [ETAG]))["etag"] == ETAG["checksum"]
+    refused = await client.put(f"{path}/access-methods", json={"access_methods": [S3]})
+    assert_refused(refused, 400, "access_method_invalid")
+
+
+async def test_no_checksum_is_published_that_the_bytes_do_not_have(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = secrets.token_bytes(100_000)
+    made = (await client.put("/upload/a", content=content)).json()
+    path = f"{OBJECTS}/{made['id']}/checksums"
+    right = {"type": "sha1", "checksum": hashlib.sha1(content).hexdigest()}
+    monkeypatch.setattr("drs_service.usecases.checksumming.WHILE_WAITING", len(content) - 1)
+    assert_refused(await client.put(path, json={"checksums": [right]}), 400, "checksum_unknown")
+    monkeypatch.undo()
+    for kind, size in (("md5", 32), ("sha-512", 128), ("crc32c", 8)):
+        wrong = [{"type": kind, "checksum": "0" * size}]
+        assert_refused(await client.put(path, json={"checksums": wrong}), 409, "checksum_conflict")
+        candidate = {"checksums": [*made["checksums"], *wrong]}
+        answer = await client.post(f"{OBJECTS}/register", json={"candidates": [candidate]})
+        assert_refused(answer, 400, "checksum_mismatch")
+    known = await changed(client, made, "checksums", [right])
+    assert checksums(known)["sha1"] == right["checksum"]
+
+
+async def test_an_object_has_not_any_number_of_checksums(client: httpx.AsyncClient) -> None:
+    made = await uploaded(client)
+    path = f"{OBJECTS}/{made['id']}/checksums"
+    stated = [{"type": f"own-{number}", "checksum": "a"} for number in range(33)]
+    assert_refused(await client.put(path, json={"checksums": stated}), 413, "too_many")
+    stated = [{"type": f"own-{number}", "checksum": "a"} for number in range(20)]
+    await changed(client, made, "checksums", stated)
+    stated = [{"type": f"other-{number}", "checksum": "a"} for number in range(20)]
+    assert_refused(await client.put(path, json={"checksums": stated}), 413, "too_many")
 
 
 async def test_of_many_all_are_changed_or_none(client: httpx.AsyncClient) -> None:

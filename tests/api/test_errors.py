@@ -158,3 +158,27 @@ async def test_a_page_of_another_origin_changes_nothing(client: httpx.AsyncClien
 async def test_no_error_is_kept_by_a_cache(client: httpx.AsyncClient) -> None:
     for path in ("/nothing", "/data/nothing", "/ga4gh/drs/v1/objects/nothing"):
         assert (await client.get(path)).headers["cache-control"] == "no-store"
+
+
+async def test_what_is_not_valid_is_named(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/ga4gh/drs/v1/objects", json={"bulk_object_ids": "a"})
+    assert_refused(answer, 400, "bad_request")
+    assert "bulk_object_ids" in answer.json()["msg"]
+
+
+async def test_a_slash_that_is_encoded_is_no_border_of_a_path(service: Service, client: httpx.AsyncClient) -> None:
+    object_id = await put(client)
+    for path in (f"objects/{object_id}%2Fdelete", f"objects/{object_id}%2ftags", "objects/%2F", "%2Fobjects"):
+        for method in ("GET", "PUT", "POST"):
+            answer = await asked(service, request(method, f"/ga4gh/drs/v1/{path}", "Content-Length: 0"))
+            assert_refused(answer, 404, "route_not_found")
+    assert (await client.get(f"/ga4gh/drs/v1/objects/{object_id}")).status_code == 200
+
+
+async def test_a_body_of_too_many_values_is_refused(client: httpx.AsyncClient) -> None:
+    body = b'{"candidates": [' + b"[]," * 1_000_000 + b"[]]}"
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/ga4gh/drs/v1/objects/register", content=body, headers=headers)
+    assert_refused(answer, 413, "too_many")
+    answer = await client.post("/ga4gh/drs/v1/objects", content=body, headers=headers)
+    assert answer.status_code == 413

@@ -16,6 +16,7 @@ from drs_service.domain.names import file_name
 from drs_service.domain.objects import DrsObject
 from drs_service.errors import BlobNotFound, CandidateInvalid
 from drs_service.usecases.announcing import Announcement, Announcing
+from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.registering import IdempotencyKey, Registering
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.tidying import BATCH, Tidying
@@ -33,7 +34,9 @@ class Parts:
         self.store = store
         self.sweep = Sweep(database, store)
         self.announcing = Announcing(database, store, self.sweep, lifetime=timedelta(hours=1))
-        self.registering = Registering(database, max_entries=100, verify_external=False)
+        self.registering = Registering(
+            database, Checksumming(database, store, ()), max_entries=100, verify_external=False
+        )
         self.tidying = Tidying(database, store)
 
     async def sent(self, content: bytes) -> str:

@@ -17,6 +17,7 @@ from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.candidates import Candidate, FromDigest
 from drs_service.errors import CandidateInvalid, StorageFull, UploadInterrupted
 from drs_service.usecases.changing import Changing
+from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.objects import Kept
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.sweep import Sweep
@@ -76,8 +77,8 @@ async def test_an_upload_keeps_its_bytes_while_the_last_that_had_them_is_deleted
     store = BlobStore(slow_place.driver, place="primary", max_bytes=1024**2)
     sweep = Sweep(database, store)
     uploads = Uploads(database, store, sweep)
-    changing = Changing(database, sweep, Kept(0), verify_external=False)
-    registering = Registering(database, max_entries=10, verify_external=False)
+    changing = Changing(database, sweep, Kept(0), Checksumming(database, store, ()), verify_external=False)
+    registering = Registering(database, Checksumming(database, store, ()), max_entries=10, verify_external=False)
     lost: list[bytes] = []
     refused = 0
 

@@ -516,8 +516,8 @@ async def test_the_command_line_resolves(served: Registries) -> None:
     ]
     for unknown in ("drs://nobody.knows:1", "drs://a b", "https://drs.example.org/1"):
         done = await resolved(served, unknown)
-        assert (done.returncode, done.stdout) == (78, b"")
-        assert done.stderr.startswith(b"drs-service: ")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.startswith(b"Error: ")
         assert done.stderr.count(b"\n") == 1
 
 

@@ -18,13 +18,14 @@ from drs_service.api.drs.requests import BulkAccessRequest, BulkObjectRequest, E
 from drs_service.api.errors import Error, status_of
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
-from drs_service.errors import DrsServiceError
+from drs_service.errors import DrsServiceError, TooMany
 from drs_service.usecases.objects import Found, Objects
 
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands."),
     413: ResponseSpec(Error, description="More is asked for than service-info allows at once."),
 }
+MAX_ENTRIES = 1_000_000  # of bundles in one answer, all the way down
 MAX_ACCESS_IDS = 16  # of one object; the specification bounds only the objects
 
 
@@ -37,6 +38,9 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls, *, mo
     )
     async def post_objects(request: AnyRequest, data: JSONBody[BulkObjectRequest], expand: Expand = False) -> ASGIApp:
         found = await lookup(request, data.bulk_object_ids)
+        entries = sum(known.object.entries or 0 for known in found.known.values())
+        if entries > MAX_ENTRIES:
+            raise TooMany(f"The bundles have {entries} entries together; {MAX_ENTRIES} are answered at once.")
         summary, unresolved = account(found)
         empty = shapes.BulkObjects(summary=summary, unresolved_drs_objects=unresolved, resolved_drs_object=[])
         before, after = around(empty)

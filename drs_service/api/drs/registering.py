@@ -15,15 +15,16 @@ from drs_service.api.bodies import AnyRequest
 from drs_service.api.drs import shapes
 from drs_service.api.drs.rendering import Rendering
 from drs_service.api.drs.requests import check_length
-from drs_service.api.drs.writes import RegisterRequest, UploadRequest, announcement, candidate
+from drs_service.api.drs.writes import DrsObjectCandidate, RegisterRequest, UploadRequest, announcement, candidate
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
-from drs_service.errors import IdempotencyKeyInvalid
+from drs_service.domain.candidates import Candidate
+from drs_service.errors import DrsServiceError, IdempotencyKeyInvalid
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.registering import IdempotencyKey, Registering
 
-MAX_BODY = 64 * 1024**2  # bytes: a bundle of 100,000 members has some 10 MB
+MAX_BODY = 16 * 1024**2  # bytes: a bundle of 100,000 members has some 10 MB
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands; nothing was stored."),
     413: ResponseSpec(Error, description="More is asked for than service-info allows at once; nothing was stored."),
@@ -75,13 +76,21 @@ def routes(
     ) -> ASGIApp:
         check_length(len(data.candidates), most=most)
         key = key_of(idempotency_key, await request.body())
-        candidates = [candidate(one, urls) for one in data.candidates]
+        candidates = [numbered(number, one, urls) for number, one in enumerate(data.candidates)]
         registered = await registering.register(principal_of(request), candidates, key)
         headers = {"location": urls.object(registered[0].id)} if len(registered) == 1 else {}
         bodies = [(one, rendering.body(one)) for one in registered]
         return rendering.many('{"objects":[', bodies, "]}", status=201, cache_control="no-store", headers=headers)
 
     return [post_upload_request, post_register]
+
+
+def numbered(number: int, stated: DrsObjectCandidate, urls: PublicUrls) -> Candidate:
+    """The candidate; what is wrong with it says which it is."""
+    try:
+        return candidate(stated, urls)
+    except DrsServiceError as error:
+        raise type(error)(f"Candidate {number}: {error}", **error.facts) from error
 
 
 def key_of(text: str | None, body: bytes) -> IdempotencyKey | None:

@@ -1,7 +1,7 @@
 """What the 1.6 draft lets a client put into the bodies of its writes, and what the domain makes of it.
 
 Drafts: https://github.com/ga4gh/data-repository-service-schemas/pull/418 (writes) and /pull/424 (tags, listing).
-A member that is null is taken for one that is not there.
+What a candidate need not state may be null as well.
 """
 
 from collections.abc import Sequence
