@@ -8,7 +8,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.errors import SettingsInvalid
-from drs_service.outgoing import open_http
+from drs_service.outgoing.http import open_http
 from drs_service.settings import Settings
 from drs_service.usecases.health import Finding, Health
 from drs_service.usecases.resolving import IdentifiersOrg, N2t, Resolver

@@ -8,7 +8,7 @@ from datetime import datetime
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
 from drs_service.jobs.kinds import ChecksumBacklog, Job, SweepOrphans, Tidy, enqueue
-from drs_service.outgoing import open_strangers_http
+from drs_service.outgoing.http import open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from worker.tasks import tasks

@@ -14,7 +14,7 @@ import msgspec
 
 from drs_service.domain.drs_uri import HostnameUri, Prefix, UrlTemplate, parse_drs_uri, url_template
 from drs_service.errors import IdentifierUnknown, NotFound, ResolverUnavailable, Unavailable
-from drs_service.outgoing import Http, decoded
+from drs_service.outgoing.http import Http, decoded
 
 # DRS: "cache prefix resolver records [...] and occasionally refresh the records (such as every 24 hours)".
 KNOWN_FOR = timedelta(hours=24)

@@ -26,7 +26,7 @@ from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
 from drs_service.domain.texts import MAX_REASON
 from drs_service.errors import DrsServiceError, Unavailable
 from drs_service.jobs.kinds import VerifyExternal, enqueue
-from drs_service.outgoing import Answer, StrangersHttp
+from drs_service.outgoing.http import Answer, StrangersHttp
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from drs_service.domain.drs_uri import Prefix, UrlTemplate
 from drs_service.errors import DrsUriMalformed, IdentifierUnknown, ResolverUnavailable
-from drs_service.outgoing import MIB, Http, open_http
+from drs_service.outgoing.http import MIB, Http, open_http
 from drs_service.usecases.resolving import MAX_KEPT, IdentifiersOrg, N2t, Resolver
 from tests.support.registries import Handler, Registries, drip, flood, never, registries, resource
 
@@ -463,7 +463,7 @@ async def test_a_namespace_that_went_away_between_the_questions_is_asked_again(
 ASK = """
 import asyncio, sys
 from drs_service.errors import ResolverUnavailable
-from drs_service.outgoing import open_http
+from drs_service.outgoing.http import open_http
 from drs_service.usecases.resolving import N2t, Resolver
 
 async def main():

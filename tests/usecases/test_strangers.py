@@ -13,7 +13,7 @@ from aiohttp import web
 
 from drs_service.domain.addresses import network
 from drs_service.errors import EncodingUnsupported, Forbidden, Unavailable
-from drs_service.outgoing import StrangersHttp, open_strangers_http
+from drs_service.outgoing.http import StrangersHttp, open_strangers_http
 from tests.support.elsewhere import Elsewhere, cut, elsewhere, failing, redirect
 from tests.support.registries import drip, never
 
@@ -130,7 +130,7 @@ ASK = """
 import asyncio, sys
 from drs_service.domain.addresses import network
 from drs_service.errors import DrsServiceError
-from drs_service.outgoing import open_strangers_http
+from drs_service.outgoing.http import open_strangers_http
 
 async def main():
     async with open_strangers_http(also=[network("127.0.0.1")]) as http:

@@ -17,7 +17,7 @@ from drs_service.domain.addresses import network
 from drs_service.jobs import running
 from drs_service.jobs.kinds import Job, VerifyExternal, enqueue
 from drs_service.jobs.running import Patient
-from drs_service.outgoing import open_strangers_http
+from drs_service.outgoing.http import open_strangers_http
 from drs_service.settings import Settings
 from drs_service.usecases.verifying import Verifying
 from tests.support import server

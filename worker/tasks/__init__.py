@@ -7,7 +7,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db.pool import Database
 from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, Job, SweepOrphans, Tidy, VerifyExternal
 from drs_service.jobs.running import Patient, Task
-from drs_service.outgoing import StrangersHttp
+from drs_service.outgoing.http import StrangersHttp
 from drs_service.settings import Settings
 from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.sweep import Sweep

@@ -1,4 +1,4 @@
-"""HTTP that goes out: the one place that knows the client.
+"""Questions and downloads of the service itself.
 
 `Http` is for services that we chose: answers that are small and soon there. `StrangersHttp` is for URLs that anybody
 may have stated: it connects to no address that is not public, whatever a name resolves to, wherever a redirect leads.
@@ -117,40 +117,15 @@ class StrangersHttp:
         headers go to the origin of the URL and to no other. Forbidden if the URL may not be asked, or does not let us;
         EncodingUnsupported if the answer is not the bytes as they are; Unavailable for everything else that goes wrong.
         """
-        own = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
         with translating(url):
             async with asyncio.timeout(within), AsyncExitStack() as stack:
-                response = await self._follow(stack, url, own)
+                response = await follow(self._session, stack, url, headers)
+                check_bytes(response)
                 yield Answer(
                     length=response.content_length,
                     delimited=response.content_length is not None or "Transfer-Encoding" in response.headers,
                     pieces=response.content.iter_chunked(READ_SIZE),
                 )
-
-    async def _follow(
-        self, stack: AsyncExitStack, url: str, headers: Sequence[tuple[str, str]]
-    ) -> aiohttp.ClientResponse:
-        """The answer at the end of all redirects, each of which is looked at as if it had been stated."""
-        at = readable(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            try:
-                asking = self._session.get(at, headers=headers, allow_redirects=False)
-                response = await stack.enter_async_context(asking)
-            except aiohttp.InvalidURL as error:  # 127.1 and other ways of writing an address
-                raise Forbidden(f"{at} is not a URL that can be asked.") from error
-            except UnicodeError as error:  # a name that cannot be one, as `a..b`
-                raise Unavailable(f"{at} cannot be asked: {error}") from error
-            if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
-                check_bytes(response)
-                return response
-            to = readable(response.headers["Location"], base=at)
-            if at.scheme == "https" and to.scheme != "https":
-                raise Forbidden(f"{at} redirects from https to http.")
-            if to.origin() != at.origin():
-                headers = ()
-            response.close()
-            at = to
-        raise Unavailable(f"{url} redirects more than {MAX_REDIRECTS} times.")
 
 
 @asynccontextmanager
@@ -167,6 +142,40 @@ async def open_strangers_http(
         headers={**AGENT, "Accept-Encoding": "identity"},
     ) as session:
         yield StrangersHttp(session)
+
+
+async def follow(
+    session: aiohttp.ClientSession,
+    stack: AsyncExitStack,
+    url: str,
+    headers: Iterable[tuple[str, str]],
+    *,
+    ours: Sequence[tuple[str, str]] = (),
+) -> aiohttp.ClientResponse:
+    """The answer to a GET at the end of all redirects, each of which is looked at as if it had been stated.
+
+    headers go to the origin of the URL and to no other, ours wherever it leads. Forbidden, Unavailable.
+    """
+    theirs = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
+    at = readable(url)
+    for _ in range(MAX_REDIRECTS + 1):
+        try:
+            asking = session.get(at, headers=[*theirs, *ours], allow_redirects=False)
+            response = await stack.enter_async_context(asking)
+        except aiohttp.InvalidURL as error:  # 127.1 and other ways of writing an address
+            raise Forbidden(f"{at} is not a URL that can be asked.") from error
+        except UnicodeError as error:  # a name that cannot be one, as `a..b`
+            raise Unavailable(f"{at} cannot be asked: {error}") from error
+        if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
+            return response
+        to = readable(response.headers["Location"], base=at)
+        if at.scheme == "https" and to.scheme != "https":
+            raise Forbidden(f"{at} redirects from https to http.")
+        if to.origin() != at.origin():
+            theirs = []
+        response.close()
+        at = to
+    raise Unavailable(f"{url} redirects more than {MAX_REDIRECTS} times.")
 
 
 class AddressRefused(OSError):
