@@ -1,19 +1,22 @@
-"""The command line: `drs-service serve | worker | migrate | check | resolve`."""
+"""The command line: `drs-service serve | worker | migrate | check | resolve | put | get`."""
 
 import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from drs_service.errors import DrsServiceError, SettingsInvalid
 from drs_service.processes import Bond
 from drs_service.settings import Settings
+
+T = TypeVar("T")
 
 CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
 
@@ -128,6 +131,131 @@ def resolve(uri: tuple[str, ...]) -> None:
         raise click.ClickException(str(error)) from error
 
 
+def read_tags(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    tags = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if len(tags) < len(pairs):
+        raise click.BadParameter("each is KEY=VALUE, and each KEY is there once")
+    return tags
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+parallel_option = click.option("--parallel", type=click.IntRange(1, 64), default=4, help="Files at once (4).")
+patience_option = click.option(
+    "--patience", type=click.FloatRange(0), default=300, help="Seconds without progress after which to give up (300)."
+)
+
+
+@command("put")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR…", type=click.Path(exists=True, path_type=Path))
+@click.option("--url", help="The service (DRS_URL).")
+@click.option("--name", help="Another name for the one file or directory.")
+@click.option("--type", "media_type", help="The media type; by default it follows from the name.")
+@click.option("--description", help="Of the file, or of the bundle.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", callback=read_tags, help="Of the file or the bundle."
+)
+@click.option("--no-bundle", is_flag=True, help="Make no bundles of directories.")
+@click.option("--check-first", is_flag=True, help="Read files before sending: what is there already is not sent.")
+@click.option("--chunk-size", type=click.IntRange(1), default=64, help="MiB sent in one request (64).")
+@click.option("--streams", type=click.IntRange(1, 64), default=1, help="Parts of one file sent at once (1).")
+@parallel_option
+@patience_option
+@json_option
+@quiet_option
+def put(
+    paths: tuple[Path, ...], url: str | None, name: str | None, no_bundle: bool, parallel: int, **options: Any
+) -> None:
+    """Send files to a service, and go on where an earlier try was cut short.
+
+    Prints the DRS URI of each. A directory is sent with all that is in it, and becomes a bundle of bundles.
+    """
+    from drs_service.client import telling
+    from drs_service.client.putting import About, Putting
+    from drs_service.client.sending import How
+    from drs_service.client.states import States
+    from drs_service.outgoing.transfers import open_transfers
+    from drs_service.settings import MIB, is_http_url
+
+    settings = read_settings()
+    service = url or settings.url
+    if service is None or not is_http_url(service):
+        raise click.UsageError("Say which service: --url http(s)://…, or DRS_URL.")
+    if name is not None and (len(paths) > 1 or (no_bundle and paths[0].is_dir())):
+        raise click.UsageError("--name is for one file, or for one directory that becomes a bundle.")
+    about = About(name=name, media_type=options["media_type"], description=options["description"], tags=options["tags"])
+    how = How(
+        chunk_size=options["chunk_size"] * MIB,
+        streams=options["streams"],
+        check_first=options["check_first"],
+        patience=options["patience"],
+    )
+    tell = partial(telling.shown, as_json=options["as_json"], show="uri")
+
+    async def sent() -> bool:
+        with telling.watching(quiet=options["quiet"]) as watcher:
+            async with open_transfers() as transfers:
+                states = States(settings.state_dir)
+                putting = Putting(transfers, service, states, watcher, tell, how, parallel=parallel)
+                return await putting.put(paths, about, bundles=not no_bundle)
+
+    sys.exit(not run(sent()))
+
+
+@command("get")
+@click.argument("uris", nargs=-1, required=True, metavar="drs://…|URL…")
+@click.option("-o", "--output", help="A directory to put them in, or the one's own path.")
+@click.option("--force", is_flag=True, help="Replace files that are there and different.")
+@parallel_option
+@patience_option
+@json_option
+@quiet_option
+def get(
+    uris: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    parallel: int,
+    patience: float,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Fetch objects, verify them, and go on where an earlier try was cut short.
+
+    Takes DRS URIs, URLs of DRS objects and URLs of plain bytes; bundles become directories. Prints the path of each.
+    """
+    from drs_service import parts
+    from drs_service.client import telling
+    from drs_service.client.getting import Getting
+    from drs_service.client.states import States
+    from drs_service.outgoing.transfers import open_transfers
+
+    for uri in uris:
+        if not uri.lower().startswith(("drs://", "http://", "https://")):
+            raise click.UsageError(f"{uri} is neither a DRS URI nor an http(s) URL.")
+    settings = read_settings()
+    directory, name = Path(output or ""), None
+    if output and len(uris) == 1 and not output.endswith("/") and not directory.is_dir():
+        directory, name = directory.parent, directory.name
+    tell = partial(telling.shown, as_json=as_json, show="path")
+
+    async def fetched() -> bool:
+        with telling.watching(quiet=quiet) as watcher:
+            async with open_transfers() as transfers, parts.open_resolver(settings) as resolver:
+                getting = Getting(
+                    transfers,
+                    resolver.resolve,
+                    States(settings.state_dir),
+                    watcher,
+                    tell,
+                    parallel=parallel,
+                    patience=patience,
+                    force=force,
+                )
+                return await getting.get(uris, directory.absolute(), name)
+
+    sys.exit(not run(fetched()))
+
+
 def read_settings(**overrides: object) -> Settings:
     from drs_service import logs
 
@@ -136,7 +264,7 @@ def read_settings(**overrides: object) -> Settings:
     return settings
 
 
-def run(main: Any) -> None:
+def run(main: Coroutine[Any, Any, T]) -> T:
     import uvloop
 
-    uvloop.run(main)
+    return uvloop.run(main)

@@ -47,7 +47,9 @@ DrsServiceError
 │   ├── IdempotencyKeyInvalid
 │   ├── IdempotencyKeyReused
 │   ├── ArchiveImpossible
-│   └── NotAcceptable
+│   ├── NotAcceptable
+│   ├── FileChanged
+│   └── TargetExists
 ├── Forbidden
 ├── Misconfigured                the operator must act
 │   ├── SettingsInvalid
@@ -368,6 +370,18 @@ class NotAcceptable(Rejected):
     """A bundle is sent as a zip or as a tar archive, and the request asks for neither."""
 
     code = "not_acceptable"
+
+
+class FileChanged(Rejected):
+    """The file changed while it was sent."""
+
+    code = "file_changed"
+
+
+class TargetExists(Rejected):
+    """Something else is where the file would go."""
+
+    code = "target_exists"
 
 
 class Forbidden(DrsServiceError):

@@ -99,6 +99,12 @@ class Settings:
     n2t_url: str = setting("https://n2t.net", "n2t.net")
     resolver_timeout_seconds: int = setting(10, "how long each of them may take to answer", least=1)
 
+    # `put` and `get`
+    url: str | None = setting(None, "the service that `drs-service put` sends to")
+    xdg_state_home: Path | None = setting(
+        None, "where `put` and `get` remember what is under way; default ~/.local/state"
+    )
+
     log_level: str = setting("info", "debug, info, warning or error")
 
     @classmethod
@@ -130,7 +136,7 @@ class Settings:
         if self.drs_1_2_prefix is not None and not re.fullmatch(r"/[A-Za-z0-9][A-Za-z0-9._~-]*", self.drs_1_2_prefix):
             found.append("DRS_1_2_PREFIX: must be a slash and a name of A-Z a-z 0-9 . _ ~ -, such as /1.2")
         for name in ("identifiers_org_url", "n2t_url"):
-            if not re.fullmatch(r"https?://[!-~]+", getattr(self, name)):
+            if not is_http_url(getattr(self, name)):
                 found.append(f"{variable(name)}: must be an http(s) URL")
         for origin in self.cors_origins:
             if origin != ANY_ORIGIN and not is_origin(origin):
@@ -150,6 +156,8 @@ class Settings:
                 network(host)
             except ValueError as error:
                 found.append(f"DRS_VERIFY_EXTERNAL_HOSTS: must be addresses or networks, not names: {error}")
+        if self.url is not None and not is_http_url(self.url):
+            found.append("DRS_URL: must be an http(s) URL")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
         return found
@@ -158,6 +166,11 @@ class Settings:
         """What from_env reads: how a process of ours hands its settings to another."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {variable(name): written(value) for name, value in values.items() if value is not None}
+
+    @property
+    def state_dir(self) -> Path:
+        """Where `put` and `get` remember what is under way."""
+        return (self.xdg_state_home or Path.home() / ".local" / "state") / "drs-service"
 
     def check_bind(self) -> None:
         """BindRefused unless the address is one that only this machine reaches."""
@@ -169,8 +182,9 @@ class Settings:
 
 
 def variable(name: str) -> str:
-    """The environment variable of a field. Two go by the names that every platform gives them, one says DRS already."""
-    return name.upper() if name in {"database_url", "public_url", "drs_1_2_prefix"} else f"DRS_{name.upper()}"
+    """The environment variable of a field. Some go by names that every platform gives them, one says DRS already."""
+    own = {"database_url", "public_url", "xdg_state_home", "drs_1_2_prefix"}
+    return name.upper() if name in own else f"DRS_{name.upper()}"
 
 
 def parse(kind: object, text: str) -> object:
@@ -182,7 +196,7 @@ def parse(kind: object, text: str) -> object:
         if text not in {"true", "false"}:
             raise ValueError(f"{text!r} is neither true nor false")
         return text == "true"
-    if kind is Path:
+    if kind in (Path, Path | None):
         return Path(text)
     if kind == Secret | None:
         return Secret(text)
@@ -215,6 +229,10 @@ def usable_url(text: str) -> bool:
         return False
     plain = parts.scheme in {"http", "https"} and not (parts.query or parts.fragment or "@" in parts.netloc)
     return plain and re.fullmatch(r"[A-Za-z0-9._-]+", parts.hostname or "") is not None and text.isprintable()
+
+
+def is_http_url(text: str) -> bool:
+    return re.fullmatch(r"https?://[!-~]+", text) is not None
 
 
 def is_loopback(host: str) -> bool:
