@@ -44,6 +44,7 @@ class Getting:
         self._turns = asyncio.Semaphore(parallel)
         self._fetching = Fetching(transfers, states, watcher, patience=patience, force=force)
         self._taken: set[Path] = set()
+        self._parts: dict[Path, Path] = {}
 
     async def get(self, uris: Sequence[str], directory: Path, name: str | None = None) -> bool:
         """Whether all went well. Each goes into directory, under its own name unless one is given."""
@@ -182,10 +183,13 @@ class Getting:
 
     def _part_of(self, at: Path) -> Path:
         """NAME.part, or what is longer by as many .part as others are called so."""
-        beside = at.with_name(f"{at.name}.part")
-        while beside in self._taken:
-            beside = beside.with_name(f"{beside.name}.part")
-        return beside
+        if at not in self._parts:
+            beside = at.with_name(f"{at.name}.part")
+            while beside in self._taken:
+                beside = beside.with_name(f"{beside.name}.part")
+            self._taken.add(beside)
+            self._parts[at] = beside
+        return self._parts[at]
 
 
 def ways(methods: Iterable[AccessMethod]) -> list[AccessMethod]:
