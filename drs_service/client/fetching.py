@@ -15,6 +15,8 @@ from drs_service.client.writing import Part, examined, part
 from drs_service.errors import ChecksumMismatch, EncodingUnsupported, SizeMismatch, TargetExists, Unavailable
 from drs_service.outgoing.transfers import Incoming, Reply, Transfers
 
+MAX_REFUSAL = 64 * 1024  # bytes of an error that are read
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
@@ -121,7 +123,11 @@ class Fetching:
         if incoming.status in (206, 416):
             await coming.begin(None)
             raise Unavailable(f"{incoming.url} does not go on where it stopped: it is begun anew.")
-        body = b"".join([piece async for piece in incoming.pieces][:1])
+        body = b""
+        async for piece in incoming.pieces:
+            body += piece
+            if len(body) > MAX_REFUSAL:
+                break
         raise refused(Reply(url=incoming.url, status=incoming.status, headers=incoming.headers, body=body))
 
 

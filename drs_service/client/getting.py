@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -89,9 +90,9 @@ class Getting:
 
     async def _contents(self, url: str, contents: Sequence[Content], at: Path, *, above: tuple[str, ...]) -> bool:
         names = [portable(one.name) for one in contents]
-        for name in names:
-            if names.count(name) > 1:
-                raise NameInvalid(f"Two members of {url} would be {name}.")
+        [(name, times)] = Counter(names).most_common(1) or [("", 0)]
+        if times > 1:
+            raise NameInvalid(f"{times} members of {url} would be {name}.")
         await asyncio.to_thread(make_directory, at)
         # Of a member called as the part of another would be, the name is its own.
         self._taken |= {at / name for name in names}

@@ -101,7 +101,7 @@ class Putting:
 
     async def _put(self, item: Item) -> Result | None:
         async with self._turns:
-            name = str(item.path)
+            name = legible(item.path)
             try:
                 with reading(item.path) as opened:
                     sending = Sending(
@@ -138,7 +138,7 @@ class Putting:
             [one] = read(reply, Objects).objects
             return one
 
-        name = str(batch.path)
+        name = legible(batch.path)
         patience = Patience(self._how.patience, lambda seconds, error: self._watcher.waits(name, seconds, str(error)))
         try:
             bundle = await patience.of(register)
@@ -161,30 +161,42 @@ def batch_of(path: Path, about: About, *, bundles: bool) -> Batch:
     said = {**described, **{f"tag.{key}": value for key, value in about.tags.items()}}
     kind = {} if about.media_type is None else {"filetype": about.media_type}
     if not path.is_dir():
-        metadata = {"filename": about.name or path.name, **kind, **said}
-        return Batch(path=path, items=[Item(path=path, metadata=metadata)])
+        try:
+            name = file_name(about.name or path.name).original
+        except NameInvalid as error:
+            return Batch(path=path, items=[], failures=[Failure.of(legible(path), error)])
+        return Batch(path=path, items=[Item(path=path, metadata={"filename": name, **kind, **said})])
     items: list[Item] = []
     failures: list[Failure] = []
     taken: dict[tuple[str, ...], Path] = {}
-    for one in files_of(path):
+    try:
+        found = files_of(path)
+    except OSError as error:
+        return Batch(path=path, items=[], failures=[Failure.of(legible(path), error)])
+    for one in found:
         try:
             members = tuple(file_name(part).portable for part in one.relative_to(path).parts)
             if bundles and taken.setdefault(members, one) != one:
                 raise NameInvalid(f"In a bundle it would have the same name as {taken[members]}.")
         except DrsServiceError as error:
-            failures.append(Failure.of(str(one), error))
+            failures.append(Failure.of(legible(one), error))
             continue
         metadata = {"filename": one.name, **kind, **({} if bundles else said)}
         items.append(Item(path=one, metadata=metadata, members=members if bundles else one.parts))
     if not items and not failures:
-        failures.append(Failure.of(str(path), Rejected("There is no file in it.")))
+        failures.append(Failure.of(legible(path), Rejected("There is no file in it.")))
     tags = {"tags": dict(about.tags)} if about.tags else {}
-    name = {"name": about.name or path.name or "bundle"}
-    return Batch(path=path, items=items, failures=failures, bundle={**name, **described, **tags} if bundles else None)
+    called = {"name": about.name or legible(path.name) or "bundle"}
+    return Batch(path=path, items=items, failures=failures, bundle={**called, **described, **tags} if bundles else None)
 
 
 def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100  # not resolved: a link is sent under its own name
+
+
+def legible(path: Path | str) -> str:
+    """As it may be written down: names of files are bytes, not all of which are text."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def files_of(directory: Path) -> list[Path]:

@@ -17,8 +17,7 @@ PIECE = 256 * 1024
 class Reading:
     """An open file. FileChanged as soon as it turns out not to be what it was when it was opened."""
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
+    def __init__(self, fd: int) -> None:
         self._fd = fd
         self._known = os.fstat(fd)
         self._sha256 = hashlib.sha256()
@@ -81,7 +80,7 @@ def reading(path: Path) -> Iterator[Reading]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Rejected(f"{path} is not a regular file.")
-        yield Reading(path, fd)
+            raise Rejected("It is not a regular file.")
+        yield Reading(fd)
     finally:
         os.close(fd)

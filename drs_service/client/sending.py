@@ -7,7 +7,6 @@ begin ──► send ──► … ──► the object      the upload's URL is
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -62,7 +61,7 @@ class Sending:
         self._done = dict[int, int]()
         said = [f"{key}={value}" for key, value in sorted(metadata.items())]
         size, changed = reading.version
-        self.key = ["put", service_url, str(reading.path), str(size), str(changed), str(self._streams), *said]
+        self.key = ["put", service_url, name, str(size), str(changed), str(self._streams), *said]
 
     async def send(self) -> tuple[DrsObject, str, str]:
         """The object, its URL, and the sha-256 of the file; the same, if the file was sent before.
@@ -89,7 +88,7 @@ class Sending:
             self._states.forget(self.key)
             raise Rejected(
                 f"{object_url} has {found.size} bytes with the sha-256 {found.computable().get('sha-256')}, "
-                f"but {self._reading.path} has {size} with {sha256}."
+                f"but {self._name} has {size} with {sha256}."
             )
         return found, object_url, sha256
 
@@ -127,16 +126,18 @@ class Sending:
             ]
             state = State(key=self.key, parts=[one.url for one in begun])
             self._states.save(state)
+        hashing = asyncio.create_task(self._reading.hash_up_to(size))
         try:
-            async with AsyncExitStack() as stack:
-                hashing = asyncio.create_task(self._reading.hash_up_to(size))
-                stack.callback(hashing.cancel)
-                async with asyncio.TaskGroup() as group:
-                    for url, (start, end) in zip(state.parts, spans, strict=True):
-                        group.create_task(self._part(url, start, end))
-                await hashing
-        except* NotFound:
-            pass  # they may be joined already, and only the answer was lost; if they are not, that is refused
+            async with asyncio.TaskGroup() as group:
+                for url, (start, end) in zip(state.parts, spans, strict=True):
+                    group.create_task(self._part(url, start, end))
+            await hashing
+        except ExceptionGroup as errors:
+            # Not found: they may be joined already, and only the answer was lost. If they are not, that is refused.
+            if not isinstance(errors.exceptions[0], NotFound):
+                raise errors.exceptions[0] from errors
+        finally:
+            hashing.cancel()
         try:
             joined = await patience.of(lambda: self._tus.join(state.parts, self._metadata))
         except Rejected as error:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from drs_service.domain.checksums import Hasher, hasher
 from drs_service.errors import TargetExists
 
 BLOCK = 4 * 1024**2
+FLUSH_SECONDS = 1.0  # whoever is killed has lost no more of a slow download
 
 
 class Part:
@@ -29,6 +31,7 @@ class Part:
         self._hashers: dict[str, Hasher] = {}
         self._block: list[bytes] = []
         self._gathered = 0
+        self._flushed = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
 
     @property
@@ -54,7 +57,7 @@ class Part:
         self._block.append(piece)
         self._gathered += len(piece)
         self.size += len(piece)
-        if self._gathered >= BLOCK:
+        if self._gathered >= BLOCK or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             await self._flush()
 
     async def settle(self) -> None:
@@ -66,6 +69,7 @@ class Part:
         if self._writing is not None:
             await self._writing
             self._writing = None
+        self._flushed = time.monotonic()
         if self._block:
             block, self._block, self._gathered = self._block, [], 0
             self._writing = asyncio.create_task(asyncio.to_thread(self._write_now, block))

@@ -50,6 +50,22 @@ def test_a_killed_put_goes_on_where_it_was(client: Client, way: Passage, streams
 
 
 @pytest.mark.usefixtures("serve")
+@pytest.mark.parametrize("streams", ["1", "2"])
+def test_a_put_that_is_given_up_goes_on_later(
+    client: Client, way: Passage, streams: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = client.file("a", 10 * MB)
+    cut_put(client, way, path, "--streams", streams, after=8 * MB)
+    with monkeypatch.context() as gone:
+        gone.setattr(way, "port", 9)
+        given_up = client.run("put", path, "--streams", streams, "--patience", "0", "--json")
+    assert (given_up.code, given_up.objects[0]["code"]) == (1, "unavailable"), given_up
+    before = way.up.bytes
+    client.well("put", path, "--streams", streams)
+    assert way.up.bytes - before < 6 * MB
+
+
+@pytest.mark.usefixtures("serve")
 def test_a_killed_put_of_a_directory_sends_no_file_twice(client: Client, way: Passage) -> None:
     for number in range(4):
         client.file(f"in/{number}", 5 * MB)

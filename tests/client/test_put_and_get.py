@@ -11,7 +11,6 @@ import pytest
 
 from tests.client.conftest import Client, ended
 from tests.support.passage import Passage
-from tests.support.serve import PATIENCE, Serve
 
 MB = 1_000_000
 
@@ -166,10 +165,10 @@ def test_without_a_terminal_there_are_plain_lines_and_with_one_bars(client: Clie
         os.close(theirs)
 
 
-def test_kept_by_the_service_is_what_is_in_the_file(client: Client, serve: Serve) -> None:
-    """The checksum of a bundle in JSON is that of the service."""
-    client.file("in/a", 5)
-    bundle = client.well("put", "in", "--json").objects[-1]
-    shown = httpx.get(bundle["url"], timeout=PATIENCE).json()
-    assert {"checksum": bundle["sha256"], "type": "sha-256"} in shown["checksums"]
-    assert shown["size"] == bundle["size"] == 5
+def test_a_name_that_is_no_text_is_told_of(client: Client) -> None:
+    client.file("in/fine", 1)
+    (client.directory / "in" / os.fsdecode(b"\xff\xfe")).write_bytes(b"x")
+    alone = client.run("put", "--json", os.fsdecode(b"in/\xff\xfe"))
+    within = client.run("put", "--json", "in")
+    assert [done.objects[0]["code"] for done in (alone, within)] == ["name_invalid", "name_invalid"]
+    assert (alone.code, within.code) == (1, 1)
