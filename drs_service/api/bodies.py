@@ -24,6 +24,8 @@ async def body_of(
     loop = asyncio.get_running_loop()
     more = True
     while more:
+        if interruption.called:
+            raise UploadBusy("Another request goes on with this upload.")  # waits for what is here already never end
         try:
             async with asyncio.timeout_at(loop.time() + idle) as timeout:
                 with interruption.waiting(timeout):

@@ -35,8 +35,9 @@ EXPOSED = ", ".join(
     (
         *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Range", "ETag", "Link"),
         *("Location", "Repr-Digest", "Retry-After", "WWW-Authenticate"),
-        *("Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version"),
-        *("Upload-Expires", "Upload-Length", "Upload-Offset"),
+        *("Content-Location", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size"),
+        *("Tus-Resumable", "Tus-Version", "Upload-Concat", "Upload-Defer-Length", "Upload-Expires"),
+        *("Upload-Length", "Upload-Metadata", "Upload-Offset"),
     )
 )
 

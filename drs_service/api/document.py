@@ -67,9 +67,9 @@ def leave_out_examples(app: Litestar) -> None:
                     response.generate_examples = False
 
 
-def header(name: str, description: str, *, pattern: str | None = None) -> Parameter:
+def header(name: str, description: str, *, pattern: str | None = None, required: bool = False) -> Parameter:
     schema = Schema(type=OpenAPIType.STRING, pattern=pattern)
-    return Parameter(name, param_in="header", schema=schema, description=description, required=False)
+    return Parameter(name, param_in="header", schema=schema, description=description, required=required)
 
 
 def operation(

@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap
 from drs_service import errors
 from drs_service.api.bodies import AnyRequest
 from drs_service.domain.ranges import unsatisfied_content_range
-from drs_service.errors import DrsServiceError, ObjectPending, RangeNotSatisfiable, UploadStalled
+from drs_service.errors import DrsServiceError, ObjectPending, RangeNotSatisfiable, UploadBusy, UploadStalled
 
 log = structlog.get_logger()
 
@@ -88,8 +88,8 @@ def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Er
     if isinstance(error, ObjectPending):
         # Bytes, for the framework would write None as `null`.
         return Response(b"", status_code=status, media_type="text/plain", headers={**NO_STORE, **headers})
-    if isinstance(error, UploadStalled):
-        # RFC 9110 15.5.9: the rest of the request is not waited for.
+    if isinstance(error, UploadStalled | UploadBusy):
+        # RFC 9110 15.5.9: the rest of the request is not waited for. Nor is that of one that had to make room.
         headers["connection"] = "close"
     if isinstance(error, RangeNotSatisfiable):
         # RFC 9110 15.5.17: say how long the representation is.

@@ -45,7 +45,7 @@ class Unfinished:
         """
         before, seen = self.offset, Seen(self.hashing, expect)
         # What is carried on is worth nothing while something is under way that may fail.
-        self.hashing = None
+        carried, self.hashing = self.hashing, None
 
         async def on_block() -> None:
             if expect is None and self._is_due(before + seen.size):
@@ -67,6 +67,7 @@ class Unfinished:
             if failure is not None:
                 raise failure
             if seen.checksum() != expect:
+                self.hashing = carried  # what lies behind the offset is cut off before anybody goes on
                 raise ChunkMismatch
         await self._make_safe(before + seen.size, tell)
         self.hashing = seen.hashing

@@ -17,23 +17,25 @@ from drs_service.domain.uploads import Purpose, Upload
 INSERT = """
     INSERT INTO uploads (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, handle, object_id, tags, aliases, parts
+        received, handle, object_id, tags, aliases, parts, metadata, concat
     )
     SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
         received, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
-        CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END
+        CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END, metadata, concat
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
         $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
-        $17::jsonb[]
+        $17::jsonb[], $18::text[], $19::text[]
     ) AS new (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, handle, object_id, tags, aliases, parts
+        received, handle, object_id, tags, aliases, parts, metadata, concat
     )
+    ON CONFLICT (id) DO NOTHING
 """
 
 
 async def insert(connection: Connection, new: Sequence[Upload]) -> None:
+    """One that is there already stays as it is."""
     await connection.execute(
         INSERT,
         *columns(
@@ -55,6 +57,8 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
                 msgspec.json.encode(one.tags).decode(),
                 msgspec.json.encode(one.aliases).decode(),
                 msgspec.json.encode(one.parts).decode() if one.parts is not None else None,
+                one.metadata,
+                one.concat,
             )
             for one in new
         ),
@@ -70,18 +74,6 @@ SELECT = """
 async def select(connection: Connection, ids: Sequence[str]) -> dict[str, Upload]:
     """Those of ids that have not expired."""
     return {row["id"]: upload(row) for row in await connection.fetch(SELECT, ids)}
-
-
-JOINED = """
-    SELECT uploads.*, blobs.size AS blob_size FROM uploads LEFT JOIN blobs USING (digest)
-    WHERE owner_id = $1 AND parts = $2::text[] AND object_id IS NOT NULL AND expires_at > now() LIMIT 1
-"""
-
-
-async def select_joined(connection: Connection, owner: str, parts: Sequence[str]) -> Upload | None:
-    """The upload that was joined of these parts, if it became an object."""
-    row = await connection.fetchrow(JOINED, owner, parts)
-    return upload(row) if row is not None else None
 
 
 LOCK = "SELECT id FROM uploads WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
@@ -101,11 +93,14 @@ async def arrived(connection: Connection, upload_id: str, digest: Digest) -> Non
     await connection.execute(ARRIVED, upload_id, digest.raw)
 
 
-RECEIVED = "UPDATE uploads SET received = $2, expires_at = now() + $3 WHERE id = $1 AND object_id IS NULL"
+RECEIVED = """
+    UPDATE uploads SET received = $2, expires_at = now() + $3 WHERE id = $1 AND object_id IS NULL AND digest IS NULL
+"""
 
 
 async def received(connection: Connection, upload_id: str, offset: int, *, lifetime: timedelta) -> bool:
-    """So many bytes are safe. False if there is no such upload any more. Whoever calls this has it for himself."""
+    """So many bytes are safe. False if there is no such upload any more, or all of it has come
+    in another way. Whoever calls this has it for himself."""
     return await connection.execute(RECEIVED, upload_id, offset, lifetime) == "UPDATE 1"
 
 
@@ -173,5 +168,7 @@ def upload(row: asyncpg.Record) -> Upload:
         tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
         parts=tuple(row["parts"]) if row["parts"] is not None else None,
         object_id=row["object_id"],
+        metadata=row["metadata"],
+        concat=row["concat"],
         blob=Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None,
     )

@@ -1,7 +1,6 @@
 """The headers of tus 1.0.0: https://tus.io/protocols/resumable-upload"""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 
@@ -32,18 +31,26 @@ def length(text: str, *, header: str) -> int:
     return int(text)
 
 
-def metadata(text: str) -> dict[str, str]:
-    """Upload-Metadata: keys and values, the latter in base64 and here in UTF-8. TusInvalid."""
-    found: dict[str, str] = {}
-    for pair in filter(None, (one.strip() for one in text.split(","))):
+def metadata(header: str) -> dict[str, bytes]:
+    """Upload-Metadata: keys, and values that came in base64. TusInvalid."""
+    found: dict[str, bytes] = {}
+    for pair in filter(None, (one.strip() for one in header.split(","))):
         key, _, value = pair.partition(" ")
         if not _KEY.fullmatch(key) or key in found:
             raise TusInvalid("Each key of Upload-Metadata is there once, in ASCII without spaces and commas.")
         try:
-            found[key] = base64.b64decode(value.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise TusInvalid(f"The value of {key} in Upload-Metadata is not UTF-8 in base64.") from error
+            found[key] = base64.b64decode(value.strip(), validate=True)
+        except ValueError as error:
+            raise TusInvalid(f"The value of {key} in Upload-Metadata is not base64.") from error
     return found
+
+
+def text(values: Mapping[str, bytes], key: str) -> str | None:
+    """One of the values, if it is there. TusInvalid."""
+    try:
+        return values[key].decode() if key in values else None
+    except UnicodeDecodeError as error:
+        raise TusInvalid(f"The value of {key} in Upload-Metadata is not UTF-8.") from error
 
 
 def written_metadata(values: Mapping[str, str]) -> str:
@@ -59,7 +66,7 @@ def checksum(text: str) -> Checksum:
         raise TusInvalid(f"The algorithm of Upload-Checksum is one of {', '.join(CHECKSUMS)}.")
     try:
         return Checksum(algorithm, base64.b64decode(value.strip(), validate=True).hex())
-    except binascii.Error as error:
+    except ValueError as error:
         raise TusInvalid("The value of Upload-Checksum is not base64.") from error
 
 

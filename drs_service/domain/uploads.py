@@ -61,6 +61,15 @@ class Upload:
     """The bytes, once they have come and wait to be registered."""
     object_id: str | None = None
     """What became of it."""
+    metadata: str | None = None
+    """Upload-Metadata as it came."""
+    concat: str | None = None
+    """Upload-Concat as it came."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has become what it is to be; a part never does."""
+        return self.object_id is not None or self.blob is not None
 
     @property
     def is_complete(self) -> bool:

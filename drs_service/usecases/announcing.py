@@ -107,13 +107,17 @@ class Announcing:
             check_awaits(upload, arrival.blob.digest)
             await arrival.keep()
             try:
-                return await self._record(upload_id, arrival)
+                recorded = await self._record(upload_id, arrival)
             except DrsServiceError:
                 # It expired, was registered, or got other bytes meanwhile: these belong to nobody, unless they did
                 # before.
                 with suppress(Unavailable):  # the sweep will find them
                     await self._sweep.forget(arrival.blob.digest)
                 raise
+        if recorded.handle is not None:
+            with suppress(Unavailable):  # the sweep will find it
+                await self._store.forget(recorded.handle)  # what came of it by and by
+        return recorded
 
     async def _find(self, upload_id: str) -> Upload:
         if not is_upload_id(upload_id):

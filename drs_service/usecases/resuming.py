@@ -1,12 +1,14 @@
 """Uploads that come by and by, over any connection and to any node, and become an object when they are whole."""
 
 import asyncio
+import base64
+import hashlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from drs_service.blobs.driver import Buffer
@@ -21,15 +23,17 @@ from drs_service.domain.candidates import Candidate, FromDigest
 from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.objects import NewObject
+from drs_service.domain.objects import DrsObject, NewObject
 from drs_service.domain.uploads import Purpose, Upload, is_upload_id
 from drs_service.errors import (
     CandidateInvalid,
     ChecksumMismatch,
+    DrsServiceError,
     Forbidden,
     OffsetMismatch,
     PartsInvalid,
     SizeMismatch,
+    Unavailable,
     UploadBusy,
     UploadDone,
     UploadNotFound,
@@ -59,6 +63,8 @@ class Wanted:
     tags: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[str, ...] | None = None
     """Ids of the uploads that it is joined of: nothing more is sent."""
+    metadata: str | None = None
+    concat: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,25 +102,37 @@ class Resuming:
         self._checksums = checksums
         self._carried = Carried(CARRIED)
 
-    async def create(self, principal: Principal, wanted: Wanted) -> Upload:
-        """An upload that nothing has come of yet; or a complete one, if an object that principal may read has its
-        bytes, or if its parts are here.
+    async def create(self, principal: Principal, wanted: Wanted, first: Sending | None = None) -> Upload:
+        """An upload of which first has come, if anything; or a complete one, if an object that principal may read has
+        its bytes, or if its parts are here.
 
-        Forbidden, UploadTooLarge, PartsInvalid, and what `Registering.register` raises for what the object shall be.
+        Forbidden, UploadTooLarge, PartsInvalid, and what `Registering.register` raises for what the object shall be,
+        and what `send` raises for first. There is no upload then: nobody would know its id.
         """
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
         self._check_size(wanted.size)
         if wanted.parts is not None:
-            async with self._database.connection() as connection:
-                joined = await uploads.select_joined(connection, principal.id, wanted.parts)
-            if joined is not None:
-                return joined  # the answer to the last request was lost on its way
-        parts = await self._parts(principal, wanted.parts) if wanted.parts is not None else None
-        size = wanted.size if parts is None else sum(one.received for one in parts)
-        self._check_size(size)
-        upload = Upload(
-            id=secrets.token_urlsafe(ID_BYTES),
+            return await self._join(principal, wanted, wanted.parts)
+        upload = await self._begun(principal, wanted, secrets.token_urlsafe(ID_BYTES), size=wanted.size)
+        made = await self._made_of_what_is_here(principal, upload)
+        if made is not None:
+            upload = replace(upload, object_id=made.id, size=made.size, received=made.size)
+        await self._insert(upload)
+        if made is not None:
+            return upload
+        try:
+            if first is not None:
+                return await self.send(upload.id, first)
+            return await self._complete(upload.id) if upload.size == 0 else upload
+        except DrsServiceError:
+            with suppress(UploadNotFound, UploadBusy, Unavailable):  # it expires
+                await self.terminate(upload.id)
+            raise
+
+    async def _begun(self, principal: Principal, wanted: Wanted, upload_id: str, *, size: int | None) -> Upload:
+        return Upload(
+            id=upload_id,
             owner=principal.id,
             space=DEFAULT_SPACE,
             name=wanted.name,
@@ -123,42 +141,52 @@ class Resuming:
             checksums=wanted.checksums,
             expires_at=datetime.now(UTC) + self._lifetime,
             purpose=wanted.purpose,
-            received=0,
             handle=await self._store.begin(),
             description=wanted.description,
             tags=wanted.tags,
             parts=wanted.parts,
+            metadata=wanted.metadata,
+            concat=wanted.concat,
         )
+
+    async def _insert(self, upload: Upload) -> None:
         async with self._database.transaction() as connection:
             await uploads.insert(connection, [upload])
-        if await self._is_here_already(principal, upload) or parts is not None or size == 0:
-            return await self._complete(principal, upload.id)
-        return upload
+
+    async def _join(self, principal: Principal, wanted: Wanted, parts: tuple[str, ...]) -> Upload:
+        """The upload of these parts, and the same one whenever it is asked for: an answer may be lost on its way."""
+        upload_id = joined_id(principal, parts)
+        try:
+            await self.find(upload_id)
+        except UploadNotFound:
+            size = sum(one.received for one in await self._parts(principal.id, parts))
+            self._check_size(size)
+            await self._insert(await self._begun(principal, wanted, upload_id, size=size))
+        return await self._complete(upload_id)
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and size > self._store.max_bytes:
             raise UploadTooLarge(f"The upload has {size} bytes; at most {self._store.max_bytes} are accepted.")
 
-    async def _parts(self, principal: Principal, ids: Iterable[str]) -> list[Upload]:
+    async def _parts(self, owner: str, ids: Sequence[str]) -> list[Upload]:
         """PartsInvalid unless all of them are complete parts of the same sender."""
-        wanted = list(ids)
-        if not 1 <= len(wanted) <= MAX_PARTS or not all(map(is_upload_id, wanted)):
+        if not 1 <= len(ids) <= MAX_PARTS or not all(map(is_upload_id, ids)):
             raise PartsInvalid
         async with self._database.connection() as connection:
-            found = await uploads.select(connection, wanted)
-        for one in wanted:
+            found = await uploads.select(connection, ids)
+        for one in ids:
             part = found.get(one)
-            if part is None or part.purpose is not Purpose.PART or part.owner != principal.id:
+            if part is None or part.purpose is not Purpose.PART or part.owner != owner:
                 raise PartsInvalid(f"There is no partial upload {one}.")
             if not part.is_complete:
                 raise PartsInvalid(f"The partial upload {one} is not complete.")
-        return [found[one] for one in wanted]
+        return [found[one] for one in ids]
 
-    async def _is_here_already(self, principal: Principal, upload: Upload) -> bool:
-        """Whether an object was made of bytes that are here, because an object that principal may read has them."""
+    async def _made_of_what_is_here(self, principal: Principal, upload: Upload) -> DrsObject | None:
+        """An object, if one that principal may read has the bytes already."""
         stated = {one.algorithm: one.value for one in upload.checksums}
         if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated:
-            return False
+            return None
         candidate = Candidate(
             source=FromDigest(Digest.from_hex(stated["sha-256"])),
             size=upload.size,
@@ -171,10 +199,8 @@ class Resuming:
         try:
             [made] = await self._registering.register(principal, [candidate])
         except CandidateInvalid:
-            return False
-        async with self._database.transaction() as connection:
-            await uploads.finished(connection, upload.id, made.id, made.size)
-        return True
+            return None
+        return made
 
     async def find(self, upload_id: str) -> Upload:
         """How far it has come, as of now. UploadNotFound."""
@@ -189,93 +215,133 @@ class Resuming:
     async def settle(self, upload_id: str) -> Upload:
         """How far it has come, once whoever was sending has stopped: the next one may go on there.
 
-        UploadNotFound, UploadBusy.
+        UploadNotFound, UploadBusy, UploadLost, and what `send` raises at the last byte: whoever is told that all bytes
+        are here takes it to be done, so an object that could not be made before is made now.
         """
         upload = await self.find(upload_id)
-        if upload.object_id is not None or upload.blob is not None:
+        if upload.is_done:
             return upload
-        async with self._held(upload_id) as (upload, _):
+        async with self._held(upload_id) as (upload, unfinished):
+            if unfinished is not None and upload.is_complete and upload.purpose is not Purpose.PART:
+                return await self._finish(upload, unfinished)
             return upload
 
-    async def send(self, principal: Principal, upload_id: str, sending: Sending) -> Upload:
+    async def send(self, upload_id: str, sending: Sending) -> Upload:
         """Go on with an upload; with the last byte it becomes an object. What came before an error stays, unless a
         checksum was expected of it.
 
-        UploadNotFound, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch,
-        UploadTooLarge, ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
+        Forbidden, UploadNotFound, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch, UploadTooLarge,
+        ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
         """
         upload = await self.find(upload_id)
         if upload.parts is not None:
-            raise UploadDone("Nothing is added to an upload that was joined of others.")
-        if upload.object_id is not None or upload.blob is not None:
-            check_offset(sending.offset, upload)
-            return upload  # the answer to the last request was lost on its way
-        async with self._held(upload_id) as (upload, unfinished):
-            upload = await self._sized(upload, sending.total)
-            check_offset(sending.offset, upload)
-            most = (upload.size if upload.size is not None else self._store.max_bytes) - upload.received
-            if sending.length is not None and sending.length > most:
-                raise UploadTooLarge(f"There are {most} bytes to come, not {sending.length}.")
+            raise Forbidden("Nothing is added to an upload that is joined of others.")
+        if not upload.is_done:
+            async with self._held(upload_id) as (upload, unfinished):
+                if unfinished is not None:
+                    return await self._receive(upload, unfinished, sending)
+        # The answer to the last request may have been lost on its way.
+        check_offset(sending.offset, upload)
+        check_length(sending, most=0)
+        async for _ in sending.source:
+            raise UploadTooLarge("The upload is complete.")
+        return upload
 
-            async def tell(offset: int) -> None:
-                async with self._database.connection() as connection:
-                    if not await uploads.received(connection, upload_id, offset, lifetime=self._lifetime):
-                        raise UploadNotFound  # terminated meanwhile
+    async def _receive(self, upload: Upload, unfinished: Unfinished, sending: Sending) -> Upload:
+        check_offset(sending.offset, upload)
+        size = self._size_said(upload, sending.total)
+        most = (size if size is not None else self._store.max_bytes) - upload.received
+        check_length(sending, most=most)
+        if size is not None and upload.size is None:
+            async with self._database.connection() as connection:
+                await uploads.sized(connection, upload.id, size)
+            upload = replace(upload, size=size)
 
-            with self._turns.taken(upload_id, sending.interruption):
-                await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
-            if upload.size is not None and unfinished.offset == upload.size:
-                return await self._finish(principal, upload, unfinished)
-        return await self.find(upload_id)
+        async def tell(offset: int) -> None:
+            async with self._database.connection() as connection:
+                told = await uploads.received(connection, upload.id, offset, lifetime=self._lifetime)
+            if not told:
+                await self.find(upload.id)
+                raise UploadDone  # all of it was sent in another way
 
-    async def _sized(self, upload: Upload, total: int | None) -> Upload:
-        """The upload with the size that its sender knows by now."""
-        if total is None or total == upload.size:
-            return upload
-        if upload.size is not None or total < upload.received:
-            raise SizeMismatch(f"The upload has {upload.size or upload.received} bytes, not {total}.")
-        self._check_size(total)
-        async with self._database.connection() as connection:
-            await uploads.sized(connection, upload.id, total)
+        with self._turns.taken(upload.id, sending.interruption):
+            await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
+        if unfinished.offset == size:
+            return await self._finish(upload, unfinished)
         return await self.find(upload.id)
+
+    def _size_said(self, upload: Upload, total: int | None) -> int | None:
+        """The size that its sender knows by now. SizeMismatch, UploadTooLarge."""
+        if total is None or total == upload.size:
+            return upload.size
+        if upload.size is not None:
+            raise SizeMismatch(f"The upload has {upload.size} bytes, not {total}.")
+        if total < upload.received:
+            raise SizeMismatch(f"{upload.received} bytes of the upload have come: it has not {total}.")
+        self._check_size(total)
+        return total
 
     async def terminate(self, upload_id: str) -> None:
         """Forget an upload and what has come of it; an object that was made of it stays. UploadNotFound, UploadBusy."""
         upload = await self.find(upload_id)
-        if upload.handle is not None and upload.object_id is None:
+        if upload.handle is not None and not upload.is_done:
             async with self._held(upload_id) as (upload, unfinished):
-                await self._forget(upload, unfinished)
-        else:
-            async with self._database.transaction() as connection:
-                await uploads.delete(connection, [upload_id])
+                if unfinished is not None:
+                    await self._forget(upload, unfinished)
+                    return
+        async with self._database.transaction() as connection:
+            await uploads.delete(connection, [upload_id])
 
     async def _forget(self, upload: Upload, unfinished: Unfinished) -> None:
         async with self._database.transaction() as connection:
             await uploads.delete(connection, [upload.id])
         await unfinished.discard()
 
-    async def _complete(self, principal: Principal, upload_id: str) -> Upload:
+    async def _complete(self, upload_id: str) -> Upload:
         """Make of an upload what it is to be: nothing more will come."""
         upload = await self.find(upload_id)
-        if upload.object_id is not None:
-            return upload
-        async with self._held(upload_id) as (upload, unfinished):
-            if upload.parts is not None:
-                for part in await self._parts(principal, upload.parts):
-                    async with self._held(part.id) as (_, piece), aclosing(piece.reread()) as source:
-                        await unfinished.receive(source, most=part.received, tell=unsafe)
-            upload = await self._finish(principal, upload, unfinished)
-        for part_id in upload.parts or ():
-            await self.terminate(part_id)
+        if not upload.is_done:
+            async with self._held(upload_id) as (upload, unfinished):
+                if unfinished is not None:
+                    await self._gather(upload, unfinished)
+                    upload = await self._finish(upload, unfinished)
+        for part_id in dict.fromkeys(upload.parts or ()):
+            with suppress(UploadNotFound, UploadBusy, Unavailable):  # what stays behind expires
+                await self.terminate(part_id)
         return upload
 
+    async def _gather(self, upload: Upload, unfinished: Unfinished) -> None:
+        """Join the parts. Nobody knows how far this came when it fails: it is begun again."""
+        if upload.parts is None:
+            return
+        try:
+            for part in await self._parts(upload.owner, upload.parts):
+                async with self._held(part.id) as (_, piece):
+                    assert piece is not None, "a part stays a part"
+                    async with aclosing(piece.reread()) as source:
+                        await unfinished.receive(source, most=part.received, tell=unsafe)
+        except (PartsInvalid, UploadNotFound) as error:
+            await self._forget(upload, unfinished)
+            raise PartsInvalid("A partial upload has gone.") from error
+
     @asynccontextmanager
-    async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished]]:
-        """An upload for oneself, as it is once everybody else has let go of it. UploadNotFound, UploadBusy."""
+    async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
+        """An upload for oneself, as it is once everybody else has let go of it; nothing if it is done by then.
+
+        UploadNotFound, UploadBusy, UploadLost.
+        """
         async with AsyncExitStack() as stack:
             unfinished = await self._turn(upload_id, stack)
             # Only now is it certain how far it has come.
-            upload = await self.find(upload_id)
+            try:
+                upload = await self.find(upload_id)
+            except UploadNotFound:
+                await unfinished.discard()
+                raise
+            if upload.is_done:
+                await unfinished.discard()
+                yield upload, None
+                return
             await unfinished.go_on(upload.received, self._hashing(upload))
             try:
                 yield upload, unfinished
@@ -299,13 +365,13 @@ class Resuming:
 
     def _hashing(self, upload: Upload) -> Hashing | None:
         carried = self._carried.take(upload.id, upload.received)
-        if carried is None and upload.received == 0 and upload.purpose is not Purpose.PART:
+        if carried is None and upload.received == 0 and (upload.checksums or upload.purpose is not Purpose.PART):
             return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
         return carried
 
-    async def _finish(self, principal: Principal, upload: Upload, unfinished: Unfinished) -> Upload:
+    async def _finish(self, upload: Upload, unfinished: Unfinished) -> Upload:
         """All bytes have come."""
-        if upload.purpose is Purpose.PART:
+        if upload.purpose is Purpose.PART and not upload.checksums:
             return await self.find(upload.id)
         arrival = await unfinished.finish(frozenset({one.algorithm for one in upload.checksums} & COMPUTABLE))
         try:
@@ -314,30 +380,32 @@ class Resuming:
             # They will not become right by waiting: the sender has to begin again.
             await self._forget(upload, unfinished)
             raise
+        if upload.purpose is Purpose.PART:
+            return await self.find(upload.id)
         await arrival.keep()
-        await self._record(principal, upload, arrival)
+        await self._record(upload, arrival)
         await unfinished.discard()
         return await self.find(upload.id)
 
-    async def _record(self, principal: Principal, upload: Upload, arrival: Arrival) -> None:
+    async def _record(self, upload: Upload, arrival: Arrival) -> None:
         digest = arrival.blob.digest
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
             now = (await uploads.select_locked(connection, [upload.id])).get(upload.id)
             if now is None:
                 raise UploadNotFound
-            if now.object_id is not None or now.blob is not None:
-                return  # another node has finished it
+            if now.is_done:
+                return  # all of it was sent in another way
             await record(connection, self._store.place, [arrival], algorithms=self._checksums)
             if upload.purpose is Purpose.ANNOUNCED:
                 await uploads.arrived(connection, upload.id, digest)
                 return
-            made = new_object(principal, upload, arrival)
+            made = new_object(upload, arrival)
             await objects.insert(connection, [made])
             await uploads.finished(connection, upload.id, made.id, arrival.blob.size)
 
 
-def new_object(principal: Principal, upload: Upload, arrival: Arrival) -> NewObject:
+def new_object(upload: Upload, arrival: Arrival) -> NewObject:
     read = {"sha-256", *(one.algorithm for one in arrival.checksums)}
     return NewObject(
         id=fresh_id(),
@@ -345,7 +413,7 @@ def new_object(principal: Principal, upload: Upload, arrival: Arrival) -> NewObj
         name=upload.name.portable,
         file_name=upload.name.original,
         media_type=upload.media_type,
-        owner=principal.id,
+        owner=upload.owner,
         space=upload.space,
         description=upload.description,
         aliases=upload.aliases,
@@ -357,6 +425,17 @@ def new_object(principal: Principal, upload: Upload, arrival: Arrival) -> NewObj
 def check_offset(offset: int, upload: Upload) -> None:
     if offset != upload.received:
         raise OffsetMismatch(f"The upload has come to {upload.received}, not to {offset}.")
+
+
+def check_length(sending: Sending, *, most: int) -> None:
+    if sending.length is not None and sending.length > most:
+        raise UploadTooLarge(f"There are {most} bytes to come, not {sending.length}.")
+
+
+def joined_id(principal: Principal, parts: Sequence[str]) -> str:
+    """Of the upload that is joined of these: as unguessable as they are."""
+    said = hashlib.sha256("\0".join((principal.id, *parts)).encode()).digest()
+    return base64.urlsafe_b64encode(said[:ID_BYTES]).decode()
 
 
 async def unsafe(_: int) -> None:

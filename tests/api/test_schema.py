@@ -27,7 +27,7 @@ ROUTES = {
     "/livez": {"get", "head"},
     "/readyz": {"get", "head"},
     "/tus": {"options", "post"},
-    "/tus/{upload_id}": {"delete", "head", "patch", "post"},
+    "/tus/{upload_id}": {"delete", "head", "options", "patch", "post"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
     "/uploads/{upload_id}": {"get", "head", "post", "put"},

@@ -147,10 +147,11 @@ class DrsObjects(msgspec.Struct, kw_only=True):
 
 
 class UploadDetails(msgspec.Struct, kw_only=True):
-    """How to send the bytes: as the one file of a form, or as a body."""
+    """How to send the bytes: as the one file of a form, as a body, or by and by with tus 1.0.0."""
 
     post_url: str
     put_url: str
+    tus_url: str
     expires_at: datetime
 
 
@@ -244,7 +245,9 @@ def upload_response(upload: Upload, urls: PublicUrls) -> UploadResponseObject:
             UploadMethod(
                 type="https",
                 access_url=AccessURL(url=url),
-                upload_details=UploadDetails(post_url=url, put_url=url, expires_at=upload.expires_at),
+                upload_details=UploadDetails(
+                    post_url=url, put_url=url, tus_url=urls.tus(upload.id), expires_at=upload.expires_at
+                ),
             )
         ],
     )

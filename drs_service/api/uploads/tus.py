@@ -13,7 +13,7 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import FromPath
 from litestar.types import ASGIApp, ExceptionHandlersMap
 
-from drs_service.api.bodies import AnyRequest, body_of, check_whole, content_length
+from drs_service.api.bodies import AnyRequest, body_of, check_whole, content_length, list_header
 from drs_service.api.document import header, operation
 from drs_service.api.errors import EXCEPTION_HANDLERS as OF_ALL
 from drs_service.api.errors import Error
@@ -41,29 +41,40 @@ TYPES = ("filetype", "type", "mime_type")
 DIGESTS = ("sha-256", "sha256")
 TAG = "tag."
 
-SPOKEN = header("Tus-Resumable", "1.0.0")
+NUMBER = r"^[0-9]{1,18}$"
+SPOKEN = header("Tus-Resumable", "1.0.0", pattern=r"^1\.0\.0$", required=True)
+CHECKSUM = header(
+    "Upload-Checksum",
+    "an algorithm and the checksum of the body in base64",
+    pattern=r"^(sha1|md5|crc32|sha256|sha-256) [A-Za-z0-9+/]+={0,2}$",
+)
 BYTES = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 CREATION = operation(
     headers=[
         SPOKEN,
-        header("Upload-Length", "bytes of the whole"),
-        header("Upload-Defer-Length", "1, if the length will be said later"),
+        header("Upload-Length", "bytes of the whole", pattern=NUMBER),
+        header("Upload-Defer-Length", "1, if the length will be said later", pattern="^1$"),
         header("Upload-Metadata", "filename, filetype, sha-256, description, tag.KEY: each with a value in base64"),
-        header("Upload-Concat", "partial; or final; and the URLs of partial uploads"),
-        header("Upload-Checksum", "an algorithm and the checksum of the body in base64"),
+        header("Upload-Concat", "partial; or final; and the URLs of partial uploads", pattern=r"^(partial|final;\S+)"),
+        CHECKSUM,
     ],
     media_type=CHUNK,
     body=BYTES,
 )
 OF_SENDING = [
     SPOKEN,
-    header("Upload-Offset", "where the body belongs: how far the upload has come"),
-    header("Upload-Length", "bytes of the whole, if that was not said before"),
-    header("Upload-Checksum", "an algorithm and the checksum of the body in base64"),
+    header("Upload-Offset", "where the body belongs: how far the upload has come", pattern=NUMBER),
+    header("Upload-Length", "bytes of the whole, if that was not said before", pattern=NUMBER),
+    CHECKSUM,
 ]
 SENDING = operation(headers=OF_SENDING, media_type=CHUNK, body=BYTES)
 OVERRIDDEN = operation(
-    headers=[header("X-HTTP-Method-Override", "PATCH or DELETE"), *OF_SENDING], media_type=CHUNK, body=BYTES
+    headers=[
+        header("X-HTTP-Method-Override", "PATCH or DELETE", pattern="^(PATCH|DELETE)$", required=True),
+        *OF_SENDING,
+    ],
+    media_type=CHUNK,
+    body=BYTES,
 )
 ASKING = operation(headers=[SPOKEN])
 REFUSALS = {
@@ -85,18 +96,20 @@ OF_ONE = {
 
 
 def routes(resuming: Resuming, urls: PublicUrls, *, idle: float, max_bytes: int) -> list[HTTPRouteHandler]:
+    spoken = {
+        "tus-version": tus.VERSION,
+        "tus-extension": ",".join(tus.EXTENSIONS),
+        "tus-max-size": str(max_bytes),
+        "tus-checksum-algorithm": ",".join(tus.CHECKSUMS),
+    }
+
     @route("/tus", http_method=[HttpMethod.OPTIONS], status_code=204, summary="Say what of tus is spoken")
     async def options_tus() -> Response[None]:
-        return empty(
-            204,
-            {
-                "allow": "OPTIONS, POST",
-                "tus-version": tus.VERSION,
-                "tus-extension": ",".join(tus.EXTENSIONS),
-                "tus-max-size": str(max_bytes),
-                "tus-checksum-algorithm": ",".join(tus.CHECKSUMS),
-            },
-        )
+        return empty(204, {"allow": "OPTIONS, POST", **spoken})
+
+    @route(PATH, http_method=[HttpMethod.OPTIONS], status_code=204, summary="Say what of tus is spoken, of an upload")
+    async def options_upload(upload_id: FromPath[str]) -> Response[None]:
+        return empty(204, {"allow": "DELETE, HEAD, OPTIONS, PATCH, POST", **spoken})
 
     @post(
         "/tus",
@@ -110,9 +123,8 @@ def routes(resuming: Resuming, urls: PublicUrls, *, idle: float, max_bytes: int)
     )
     async def post_tus(request: AnyRequest) -> ASGIApp:
         check_version(request)
-        upload = await resuming.create(principal_of(request), wanted(request, urls))
-        if upload.object_id is None and has_body(request):
-            upload = await resuming.send(principal_of(request), upload.id, sending(request, 0))
+        first = sending(request, 0) if has_body(request) else None
+        upload = await resuming.create(principal_of(request), wanted(request, urls), first)
         return bare(201, {"location": urls.tus(upload.id), **progress(upload, urls)})
 
     @route(
@@ -126,7 +138,7 @@ def routes(resuming: Resuming, urls: PublicUrls, *, idle: float, max_bytes: int)
     async def head_tus(upload_id: FromPath[str], request: AnyRequest) -> ASGIApp:
         check_version(request)
         upload = await resuming.settle(upload_id)
-        return bare(200, {**progress(upload, urls), **described(upload, urls)})
+        return bare(200, {**progress(upload, urls), **described(upload)})
 
     @patch(
         PATH,
@@ -142,7 +154,7 @@ def routes(resuming: Resuming, urls: PublicUrls, *, idle: float, max_bytes: int)
     async def go_on(upload_id: str, request: AnyRequest) -> Response[None]:
         check_version(request)
         offset = tus.length(request.headers.get("upload-offset", ""), header="Upload-Offset")
-        upload = await resuming.send(principal_of(request), upload_id, sending(request, offset))
+        upload = await resuming.send(upload_id, sending(request, offset))
         return empty(204, progress(upload, urls))
 
     @delete(
@@ -193,7 +205,7 @@ def routes(resuming: Resuming, urls: PublicUrls, *, idle: float, max_bytes: int)
         )
 
     # OPTIONS first: to a path without one the framework adds its own, which then stays.
-    return [options_tus, post_tus, head_tus, patch_tus, delete_tus, post_override]
+    return [options_tus, post_tus, options_upload, head_tus, patch_tus, delete_tus, post_override]
 
 
 def speaking(handler: Handler) -> Handler:
@@ -202,6 +214,8 @@ def speaking(handler: Handler) -> Handler:
     def handle(request: AnyRequest, error: Exception) -> Response[Any]:
         answer: Response[Any] = handler(request, error)
         answer.headers.update(RESUMABLE)
+        if isinstance(error, TusVersionUnsupported):
+            answer.headers["tus-version"] = tus.VERSION
         return answer
 
     return handle
@@ -226,7 +240,8 @@ def expected(request: AnyRequest) -> Checksum | None:
 
 def wanted(request: AnyRequest, urls: PublicUrls) -> Wanted:
     """What is said of the upload. TusInvalid, NameInvalid, MediaTypeInvalid, ChecksumInvalid, TextInvalid."""
-    values = tus.metadata(request.headers.get("upload-metadata", ""))
+    metadata = list_header(request, "upload-metadata")
+    values = tus.metadata(metadata or "")
     stated, deferred = (request.headers.get(name) for name in ("upload-length", "upload-defer-length"))
     concat = request.headers.get("upload-concat")
     urls_of_parts = tus.concat(concat) if concat is not None else None
@@ -238,7 +253,8 @@ def wanted(request: AnyRequest, urls: PublicUrls) -> Wanted:
         raise TusInvalid("A final upload has the length of its parts.")
     name = file_name(first(values, NAMES) or "upload")
     digest = first(values, DIGESTS)
-    description = values.get("description")
+    description = tus.text(values, "description")
+    tags = {key.removeprefix(TAG): tus.text(values, key) or "" for key in values if key.startswith(TAG)}
     return Wanted(
         name=name,
         media_type=media_type(first(values, TYPES), name=name.original),
@@ -248,13 +264,15 @@ def wanted(request: AnyRequest, urls: PublicUrls) -> Wanted:
         description=texts.text(description, what="description", most=texts.MAX_DESCRIPTION, lines=True)
         if description
         else None,
-        tags=texts.tags({key.removeprefix(TAG): value for key, value in values.items() if key.startswith(TAG)}),
+        tags=texts.tags(tags),
         parts=tuple(part_of(url, urls) for url in urls_of_parts) if urls_of_parts is not None else None,
+        metadata=metadata,
+        concat=concat,
     )
 
 
-def first(values: Mapping[str, str], keys: tuple[str, ...]) -> str | None:
-    return next((values[key] for key in keys if values.get(key)), None)
+def first(values: Mapping[str, bytes], keys: tuple[str, ...]) -> str | None:
+    return next((tus.text(values, key) for key in keys if values.get(key)), None)
 
 
 def part_of(url: str, urls: PublicUrls) -> str:
@@ -273,15 +291,17 @@ def progress(upload: Upload, urls: PublicUrls) -> dict[str, str]:
     return said
 
 
-def described(upload: Upload, urls: PublicUrls) -> dict[str, str]:
-    """What was said of it."""
+def described(upload: Upload) -> dict[str, str]:
+    """What was said of it, as it was said."""
     said = {"upload-defer-length": "1"} if upload.size is None else {"upload-length": str(upload.size)}
-    values = {"filename": upload.name.original, "filetype": upload.media_type}
-    said["upload-metadata"] = tus.written_metadata(values)
-    if upload.purpose is Purpose.PART:
-        said["upload-concat"] = "partial"
-    elif upload.parts is not None:
-        said["upload-concat"] = "final;" + " ".join(urls.tus(part) for part in upload.parts)
+    if upload.purpose is Purpose.ANNOUNCED:
+        said["upload-metadata"] = tus.written_metadata(
+            {"filename": upload.name.original, "filetype": upload.media_type}
+        )
+    elif upload.metadata:
+        said["upload-metadata"] = upload.metadata
+    if upload.concat is not None:
+        said["upload-concat"] = upload.concat
     return said
 
 
