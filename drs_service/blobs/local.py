@@ -287,10 +287,17 @@ class LocalWaiting(LocalStaged):
     def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
         super().__init__(driver, path, descriptor)
         self._named = False
+        self._lock: int | None = None
+        """The descriptor once more: publish closes the other one, and whoever publishes is not done yet."""
 
     async def go_on(self, offset: int) -> None:
         assert self._descriptor is not None, "nothing goes on after the first publish"
         await self._driver.settled(self._driver.submit(cut, self._descriptor, offset))
+
+    async def publish(self, key: str) -> None:
+        if self._lock is None and self._descriptor is not None:
+            self._lock = os.dup(self._descriptor)
+        await super().publish(key)
 
     async def sync(self) -> None:
         if self._descriptor is not None:
@@ -315,6 +322,12 @@ class LocalWaiting(LocalStaged):
     async def leave(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         await asyncio.shield(asyncio.wrap_future(self._driver.submit(self._let_go, descriptor)))
+
+    def _let_go(self, descriptor: int | None) -> None:
+        super()._let_go(descriptor)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
 
 def undo_open(job: Future[int], *, created: Path | None) -> None:

@@ -312,7 +312,7 @@ class Resuming:
 
     async def _gather(self, upload: Upload, unfinished: Unfinished) -> None:
         """Join the parts. Nobody knows how far this came when it fails: it is begun again."""
-        if upload.parts is None:
+        if upload.parts is None or upload.is_complete:
             return
         try:
             for part in await self._parts(upload.owner, upload.parts):
@@ -323,6 +323,9 @@ class Resuming:
         except (PartsInvalid, UploadNotFound) as error:
             await self._forget(upload, unfinished)
             raise PartsInvalid("A partial upload has gone.") from error
+        # What will be published is never cut off and begun again.
+        async with self._database.connection() as connection:
+            await uploads.received(connection, upload.id, unfinished.offset, lifetime=self._lifetime)
 
     @asynccontextmanager
     async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished | None]]:

@@ -48,6 +48,7 @@ async def announced(
     [method] = one["upload_methods"]
     url: str = method["access_url"]["url"]
     assert method["upload_details"]["post_url"] == method["upload_details"]["put_url"] == url
+    assert method["upload_details"]["tus_url"] == url.replace("/uploads/", "/tus/")
     return url.removeprefix(PUBLIC)
 
 

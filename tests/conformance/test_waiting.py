@@ -129,6 +129,15 @@ async def test_what_was_published_is_not_written_to(place: Place, handle: str) -
     assert await fetch(place.driver, key) == await fetch(place.driver, again) == SOME
 
 
+async def test_who_publishes_is_not_done_yet(place: Place, handle: str) -> None:
+    async with resumed(place.driver, handle, 0) as waiting:
+        await waiting.publish(new_key())
+        with pytest.raises(UploadBusy):
+            await place.driver.resume(handle)
+        await waiting.publish(new_key())
+    await (await place.driver.resume(handle)).leave()
+
+
 async def test_a_cleaner_leaves_what_waits(place: Place, handle: str) -> None:
     await sent(place.driver, handle, 0, b"a")
     await place.driver.clean()
