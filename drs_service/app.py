@@ -87,6 +87,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
                     verify_external=settings.verify_external,
                 ),
                 upload_idle=settings.upload_idle_seconds,
+                upload_lifetime=settings.upload_lifetime_seconds,
                 max_form_files=settings.max_form_files,
                 origins=settings.cors_origins,
                 prefix_1_2=settings.drs_1_2_prefix,

@@ -42,6 +42,7 @@ DrsServiceError
 │   ├── ChunkMismatch
 │   ├── TusInvalid
 │   ├── TusVersionUnsupported
+│   ├── DraftInvalid
 │   ├── PartsInvalid
 │   ├── UploadConflict
 │   ├── IdempotencyKeyInvalid
@@ -319,7 +320,7 @@ class OffsetMismatch(Rejected):
 
 
 class ChunkMismatch(Rejected):
-    """The bytes received do not have the Upload-Checksum. They were thrown away; the upload stands where it stood."""
+    """The bytes received do not have the checksum stated of them. They were thrown away; the upload is as before."""
 
     code = "chunk_mismatch"
 
@@ -334,6 +335,12 @@ class TusVersionUnsupported(Rejected):
     """The only version of tus spoken here is 1.0.0: say so with Tus-Resumable."""
 
     code = "tus_version_unsupported"
+
+
+class DraftInvalid(Rejected):
+    """The request is not one of draft-ietf-httpbis-resumable-upload."""
+
+    code = "draft_invalid"
 
 
 class PartsInvalid(Rejected):

@@ -48,6 +48,17 @@ def content_length(request: AnyRequest) -> int | None:
     return int(text) if text is not None and "transfer-encoding" not in request.headers else None
 
 
+def has_body(request: AnyRequest) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def check_is(request: AnyRequest, media_type: str) -> None:
+    """EncodingUnsupported unless the body is the plain bytes of this type."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+        raise EncodingUnsupported(f"The bytes of an upload come as {media_type}.")
+    check_whole(request)
+
+
 def list_header(request: AnyRequest, name: str) -> str | None:
     """A header whose value is a list; it may come as several lines (RFC 9110 5.3)."""
     return ", ".join(request.headers.getall(name, [])) or None

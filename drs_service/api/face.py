@@ -23,8 +23,10 @@ from drs_service.api.guard import Guard
 from drs_service.api.json_requests import JsonRequest
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
-from drs_service.api.uploads import announced, progress, tus
+from drs_service.api.uploads import announced, progress, resumable
 from drs_service.api.uploads import routes as uploads
+from drs_service.api.uploads.draft import Draft
+from drs_service.api.uploads.tus import Tus
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
@@ -64,6 +66,7 @@ def build(
     reach: service_info.Reach,
     *,
     upload_idle: float,
+    upload_lifetime: int,
     max_form_files: int,
     origins: Collection[str],
     prefix_1_2: str | None,
@@ -81,6 +84,9 @@ def build(
     if prefix_1_2 is not None:
         older = version_1_2.routes(usecases.objects, usecases.bundles, urls, identity)
         mounts.append(Router(prefix_1_2 + DRS_PATH, route_handlers=older, include_in_schema=False))
+    most = reach.max_upload_bytes
+    tus = Tus(usecases.resuming, urls, idle=upload_idle, max_bytes=most)
+    draft = Draft(usecases.resuming, usecases.objects, urls, idle=upload_idle, max_bytes=most, lifetime=upload_lifetime)
     app = Litestar(
         route_handlers=[
             *mounts,
@@ -90,8 +96,8 @@ def build(
             *progress.routes(usecases.resuming, urls),
             Router(
                 "/",
-                route_handlers=tus.routes(usecases.resuming, urls, idle=upload_idle, max_bytes=reach.max_upload_bytes),
-                exception_handlers=tus.EXCEPTION_HANDLERS,
+                route_handlers=resumable.routes(tus, draft),
+                exception_handlers=resumable.exception_handlers(draft),
                 tags=["tus"],
             ),
             *health.routes(usecases.health),

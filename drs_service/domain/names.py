@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from drs_service.errors import NameInvalid
 
@@ -17,6 +17,12 @@ _UNDERSCORES_AND_UNPORTABLE = re.compile(r"[^A-Za-z0-9.-]+")
 
 # RFC 8187 §3.2.1, attr-char: what need not be percent-encoded, beyond the letters, digits and `_.-~` of quote().
 _ATTR_CHARS = "!#$&+^`|"
+
+_DISPOSITION_PARAMETER = re.compile(
+    r"""[ \t]*;[ \t]*(?P<key>[A-Za-z0-9!#$%&'*+.^_`|~-]+)[ \t]*=[ \t]*"""
+    r"""(?:"(?P<quoted>(?:[^"\\]|\\.)*+)"|(?P<token>[^ \t;"]*+))"""
+)
+_EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[^']*'(.*)")  # RFC 8187 §3.2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,21 @@ def content_disposition(name: FileName) -> str:
         return disposition
     # RFC 6266 §4.3: recipients prefer filename* and ignore filename; those that do not know it take the first.
     return f"{disposition}; filename*=UTF-8''{quote(name.original, safe=_ATTR_CHARS)}"
+
+
+def name_in_disposition(field: str) -> str | None:
+    """The name that a Content-Disposition gives; None if it gives none that can be read."""
+    found = {
+        match["key"].lower(): match["token"] if match["quoted"] is None else re.sub(r"\\(.)", r"\1", match["quoted"])
+        for match in _DISPOSITION_PARAMETER.finditer(field)
+    }
+    # RFC 6266 §4.3: "recipients SHOULD pick "filename*" and ignore "filename"".
+    if (extended := _EXTENDED.fullmatch(found.get("filename*", ""))) is not None:
+        try:
+            return unquote_to_bytes(extended[2]).decode(extended[1])
+        except UnicodeDecodeError:
+            pass
+    return found.get("filename")
 
 
 def _check_meaning(name: str) -> None:

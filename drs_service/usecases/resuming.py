@@ -65,6 +65,8 @@ class Wanted:
     """Ids of the uploads that it is joined of: nothing more is sent."""
     metadata: str | None = None
     concat: str | None = None
+    ends_by_size: bool = True
+    """Whether it is whole as soon as all bytes have come; otherwise once its sender says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ class Sending:
     """Bytes of the whole, if they were not known before."""
     expect: Checksum | None = None
     """Of these bytes alone."""
+    ends: bool | None = None
+    """Whether nothing comes behind it; None if the upload ends where its size says so."""
 
 
 class Resuming:
@@ -124,7 +128,7 @@ class Resuming:
         try:
             if first is not None:
                 return await self.send(upload.id, first)
-            return await self._complete(upload.id) if upload.size == 0 else upload
+            return await self._complete(upload.id) if upload.size == 0 and wanted.ends_by_size else upload
         except DrsServiceError:
             with suppress(UploadNotFound, UploadBusy, Unavailable):  # it expires
                 await self.terminate(upload.id)
@@ -212,17 +216,19 @@ class Resuming:
             raise UploadNotFound
         return upload
 
-    async def settle(self, upload_id: str) -> Upload:
+    async def settle(self, upload_id: str, *, ends_by_size: bool) -> Upload:
         """How far it has come, once whoever was sending has stopped: the next one may go on there.
 
-        UploadNotFound, UploadBusy, UploadLost, and what `send` raises at the last byte: whoever is told that all bytes
-        are here takes it to be done, so an object that could not be made before is made now.
+        UploadNotFound, UploadBusy, UploadLost; and if it ends by its size, what `send` raises at the last byte: whoever
+        is told then that all bytes are here takes it to be done, so an object that could not be made before is made
+        now.
         """
         upload = await self.find(upload_id)
         if upload.is_done:
             return upload
         async with self._held(upload_id) as (upload, unfinished):
-            if unfinished is not None and upload.is_complete and upload.purpose is not Purpose.PART:
+            is_whole = ends_by_size and upload.is_complete and upload.purpose is not Purpose.PART
+            if unfinished is not None and is_whole:
                 return await self._finish(upload, unfinished)
             return upload
 
@@ -242,9 +248,10 @@ class Resuming:
                     return await self._receive(upload, unfinished, sending)
         # The answer to the last request may have been lost on its way.
         check_offset(sending.offset, upload)
-        check_length(sending, most=0)
+        if sending.ends is None:
+            check_length(sending, most=0)
         async for _ in sending.source:
-            raise UploadTooLarge("The upload is complete.")
+            raise UploadTooLarge("The upload is complete.") if sending.ends is None else UploadDone
         return upload
 
     async def _receive(self, upload: Upload, unfinished: Unfinished, sending: Sending) -> Upload:
@@ -252,10 +259,7 @@ class Resuming:
         size = self._size_said(upload, sending.total)
         most = (size if size is not None else self._store.max_bytes) - upload.received
         check_length(sending, most=most)
-        if size is not None and upload.size is None:
-            async with self._database.connection() as connection:
-                await uploads.sized(connection, upload.id, size)
-            upload = replace(upload, size=size)
+        upload = await self._sized(upload, size)
 
         async def tell(offset: int) -> None:
             async with self._database.connection() as connection:
@@ -266,7 +270,9 @@ class Resuming:
 
         with self._turns.taken(upload.id, sending.interruption):
             await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
-        if unfinished.offset == size:
+        if sending.ends:
+            upload = await self._sized(upload, self._size_said(upload, unfinished.offset))
+        if sending.ends is not False and unfinished.offset == upload.size:
             return await self._finish(upload, unfinished)
         return await self.find(upload.id)
 
@@ -280,6 +286,13 @@ class Resuming:
             raise SizeMismatch(f"{upload.received} bytes of the upload have come: it has not {total}.")
         self._check_size(total)
         return total
+
+    async def _sized(self, upload: Upload, size: int | None) -> Upload:
+        if size is None or size == upload.size:
+            return upload
+        async with self._database.connection() as connection:
+            await uploads.sized(connection, upload.id, size)
+        return replace(upload, size=size)
 
     async def terminate(self, upload_id: str) -> None:
         """Forget an upload and what has come of it; an object that was made of it stays. UploadNotFound, UploadBusy."""
@@ -427,7 +440,9 @@ def new_object(upload: Upload, arrival: Arrival) -> NewObject:
 
 def check_offset(offset: int, upload: Upload) -> None:
     if offset != upload.received:
-        raise OffsetMismatch(f"The upload has come to {upload.received}, not to {offset}.")
+        raise OffsetMismatch(
+            f"The upload has come to {upload.received}, not to {offset}.", expected=upload.received, provided=offset
+        )
 
 
 def check_length(sending: Sending, *, most: int) -> None:

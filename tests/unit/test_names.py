@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drs_service.domain.names import FileName, content_disposition, file_name, form_file_name
+from drs_service.domain.names import FileName, content_disposition, file_name, form_file_name, name_in_disposition
 from drs_service.errors import NameInvalid
 
 # Of every code point, and more often of those that mean something in a name.
@@ -177,3 +177,33 @@ def test_the_header_is_one_line_of_ascii_and_gives_the_name_back(text: str) -> N
     assert parts
     assert parts[1] == name.portable
     assert unquote(parts[2] or parts[1], errors="strict") == name.original
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("inline; filename=a.txt", "a.txt"),
+        ('INLINE;FileName = "a b.txt"', "a b.txt"),
+        (r'inline; filename="a\"b\\c"; size=3', r'a"b\c'),
+        ("inline; filename=a.txt; filename*=UTF-8'en'%e2%82%ac.txt", "€.txt"),
+        ("inline; filename*=iso-8859-1''%e4.txt; filename=a.txt", "ä.txt"),
+        ("inline; filename*=UTF-8''%ff.txt; filename=a.txt", "a.txt"),
+        ("inline; filename*=klingon''a; filename=a.txt", "a.txt"),
+        ('inline; other="; filename=b.txt"; filename=a.txt', "a.txt"),
+        ("inline", None),
+        ("", None),
+        ("filename=a.txt", None),
+    ],
+)
+def test_a_disposition_gives_the_name_that_it_says(field: str, name: str | None) -> None:
+    assert name_in_disposition(field) == name
+
+
+@given(names)
+def test_a_disposition_that_we_wrote_gives_the_name(text: str) -> None:
+    assert name_in_disposition(content_disposition(file_name(text))) == file_name(text).original
+
+
+@given(any_text)
+def test_a_disposition_gives_a_name_or_none_and_nothing_else(text: str) -> None:
+    assert isinstance(name_in_disposition(text), str | None)
