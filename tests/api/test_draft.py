@@ -1,5 +1,6 @@
 """`/tus` in the words of draft-ietf-httpbis-resumable-upload: begun, gone on with, asked, given up, refused."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -263,3 +264,25 @@ async def test_options_say_the_limits(client: httpx.AsyncClient) -> None:
     answer = await client.options("/tus")
     assert_limits(answer)
     assert (answer.status_code, answer.headers["tus-version"]) == (204, "1.0.0")
+
+
+async def test_a_client_of_tus_learns_of_no_complete_upload_that_is_no_object(client: httpx.AsyncClient) -> None:
+    """Its client goes by the offset alone, and sends nothing more; a node may have died before it was finished."""
+    path = await begun(client, b"all of it", Upload_Length="9")
+    asked = await client.head(path, headers={"Tus-Resumable": "1.0.0"})
+    assert (asked.status_code, asked.headers["upload-offset"]) == (200, "9")
+    location = asked.headers["content-location"].removeprefix(PUBLIC)
+    assert (await client.get(location)).json()["size"] == 9
+
+
+async def test_whoever_asks_while_an_upload_becomes_an_object_is_told_so(client: httpx.AsyncClient) -> None:
+    for number in range(20):
+        content = f"number {number}".encode()
+        path = await begun(client)
+        answer, *asked = await asyncio.gather(
+            gone_on(client, path, content, 0, "?1"), *(client.head(path, headers=SPOKEN) for _ in range(3))
+        )
+        assert {one.status_code for one in asked} == {204}
+        if answer.status_code == 423:  # who asks ends the request that is under way
+            answer = await gone_on(client, path, b"", len(content), "?1")
+        await made(client, answer, content)
