@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SUITE  := .venv-compliance
+TUS    := tests/support/tus
 
 .PHONY: help serve test check format bench lock build clean
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help:  ## List these targets
 serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 	$(BIN)/drs-service serve --data-dir data
 
-test: $(STAMP) $(SUITE)/.installed  ## Run every test, against a real PostgreSQL and a real server
+test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
 
 check: $(STAMP)  ## Formatting, lint, types, layers
@@ -43,9 +44,10 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 - --output-file constraints-compliance.txt
 	rm -r $(VENV)-lock
+	npm install --prefix $(TUS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
 
 clean:  ## Remove what the other targets made (not your data)
-	rm -rf $(VENV) $(SUITE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SUITE) $(TUS)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -57,4 +59,10 @@ $(STAMP): constraints.txt pyproject.toml
 $(SUITE)/.installed: constraints-compliance.txt
 	$(PYTHON) -m venv $(SUITE)
 	$(SUITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+# A client that runs under node only. Its lock names no registry: npm has its own.
+$(TUS)/node_modules/.installed: $(TUS)/package.json $(TUS)/package-lock.json
+	@command -v node npm >/dev/null || { echo "The tests drive tus-js-client: install node 20 or newer, and npm."; exit 1; }
+	npm ci --prefix $(TUS) --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -112,3 +112,9 @@ def test_no_pin_is_without_a_hash_or_names_a_registry() -> None:
         text = (ROOT / page).read_text()
         assert "://" not in text
         assert all("\n    --hash=sha256:" in pin for pin in re.split(r"\n(?=\S)", text)), page
+
+
+def test_the_lock_of_the_node_packages_names_no_registry() -> None:
+    text = (ROOT / "tests" / "support" / "tus" / "package-lock.json").read_text()
+    assert '"resolved"' not in text
+    assert text.count('"integrity": "sha512-') == text.count('    "node_modules/') > 0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drs_service.app import Server, configured, open_app
 from drs_service.settings import Settings
@@ -34,16 +34,21 @@ class QuietServer(Server):
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
-    """A node with these settings, answering; it finishes what is in flight at the end of the block."""
+    """A node with these settings, answering; it finishes what is in flight at the end of the block.
+
+    Without a public URL it has that at which it listens.
+    """
     ready = asyncio.Event()
-    async with open_app(settings) as app:
-        with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        host, port = listener.getsockname()[:2]
+        if settings.public_url is None:
+            settings = replace(settings, public_url=f"http://{host}:{port}")
+        async with open_app(settings) as app:
             # As uvloop does, on which the service runs: without it every answer waits 40 ms for a delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = QuietServer(configured(app, settings), ready.set)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await asyncio.wait({serving, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
-            host, port = listener.getsockname()[:2]
             try:
                 yield Service(host, port, settings)
             finally:
