@@ -33,11 +33,11 @@ MAX_AGE = "7200"  # seconds; Chromium keeps the answer no longer
 # What a script may read of an answer, beyond Content-Type, Cache-Control and their like.
 EXPOSED = ", ".join(
     (
-        *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Range", "ETag", "Link"),
-        *("Location", "Repr-Digest", "Retry-After", "WWW-Authenticate"),
-        *("Content-Location", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size"),
-        *("Tus-Resumable", "Tus-Version", "Upload-Concat", "Upload-Defer-Length", "Upload-Expires"),
-        *("Upload-Length", "Upload-Metadata", "Upload-Offset"),
+        *("Accept-Ranges", "Allow", "Content-Disposition", "Content-Length", "Content-Location", "Content-Range"),
+        *("ETag", "Link", "Location", "Repr-Digest", "Retry-After", "WWW-Authenticate"),
+        *("Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version"),
+        *("Upload-Complete", "Upload-Concat", "Upload-Defer-Length", "Upload-Expires", "Upload-Length"),
+        *("Upload-Limit", "Upload-Metadata", "Upload-Offset"),
     )
 )
 

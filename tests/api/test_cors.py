@@ -238,3 +238,25 @@ async def test_what_is_no_http_passes_untouched() -> None:
     await Cors(cast(ASGIApp, app), [PORTAL])(*given)
     assert len(passed) == 1
     assert all(one is other for one, other in zip(passed[0], given, strict=True))
+
+
+async def test_a_page_may_read_whatever_an_upload_says(settings: Settings) -> None:
+    always = {"access-control-allow-origin", "access-control-expose-headers", "vary", "date"}
+    # What any page may read: https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name
+    safe = {"cache-control", "content-length", "content-type"}
+    tus, draft = {"Tus-Resumable": "1.0.0"}, {"Upload-Draft-Interop-Version": "8"}
+    async with serving(settings, PORTAL) as (_, client):
+        client.headers["Origin"] = PORTAL
+        answers = [
+            await client.options("/tus"),
+            part := await client.post("/tus", headers=tus | {"Upload-Length": "0", "Upload-Concat": "partial"}),
+            await client.head("/tus/" + part.headers["location"].rpartition("/")[2], headers=tus),
+            later := await client.post("/tus", headers=tus | {"Upload-Defer-Length": "1"}),
+            await client.head("/tus/" + later.headers["location"].rpartition("/")[2], headers=tus),
+            await client.post("/tus", headers=draft | {"Upload-Complete": "?0"}),
+            await client.post("/tus", content=b"a", headers=draft | {"Upload-Complete": "?1"}),
+        ]
+    for answer in answers:
+        assert answer.is_success
+        exposed = {name.lower() for name in answer.headers["access-control-expose-headers"].split(", ")}
+        assert answer.headers.keys() - always - safe <= exposed
