@@ -162,7 +162,7 @@ def test_every_answer_is_one_that_the_document_tells_of(ours: BaseSchema, subtes
         with subtests.test(operation.label):
             fitting = driven(operation, GenerationMode.POSITIVE)
             other = driven(operation, GenerationMode.NEGATIVE)
-            assert min(fitting) < 300, f"Nothing has got as far as an answer: {fitting}"
+            assert min(fitting) < 300, f"{operation.label} has never got as far as an answer: {fitting}"
             assert not other or max(other) >= 400, f"Nothing was refused: {other}"
 
 
