@@ -105,8 +105,14 @@ def ours(beside: Service) -> BaseSchema:
     def half_known(_: object, strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
         return strategy | strategies.builds(known_in, strategy, strategies.sampled_from(there))
 
-    for what in ("path_parameters", "query", "headers", "body"):
+    def known_half(_: object, strategy: SearchStrategy[Any]) -> SearchStrategy[Any]:
+        # The other way round: in the fixed sequence of choices a known path would else hardly meet a known body.
+        return strategies.builds(known_in, strategy, strategies.sampled_from(there)) | strategy
+
+    for what in ("path_parameters", "query"):
         schema.hooks.register_hook_with_name(half_known, f"before_generate_{what}")
+    for what in ("headers", "body"):
+        schema.hooks.register_hook_with_name(known_half, f"before_generate_{what}")
     return schema
 
 
