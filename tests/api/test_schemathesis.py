@@ -130,7 +130,7 @@ def known_in(data: Any, there: There, name: str = "") -> Any:
     there wherever a text is not free."""
     match data:
         case {"checksum": str(), "type": str()}:
-            return {"checksum": "00000000", "type": "crc32c"}  # nobody has worked this one out
+            return {"checksum": "a-2", "type": "etag"}  # this one nobody can work out
         case dict() if "Tus-Resumable" in data:
             return {key: value for key, value in {**data, **TUS}.items() if value is not None}
         case dict() if name == "tags":

@@ -79,14 +79,15 @@ REFUSALS = {
     412: ResponseSpec(Error, description="Neither tus 1.0.0 nor the draft is spoken."),
     413: ResponseSpec(Error, description="More bytes than are to come, or than this service accepts."),
     415: ResponseSpec(Error, description="The body is not of the type that the protocol has for it."),
+    423: ResponseSpec(Error, description="Another request is sending or joining, and does not let go."),
     460: ResponseSpec(Error, description="The body has not the checksum stated of it; it was thrown away."),
     507: ResponseSpec(Error, description="The storage is full."),
 }
+OF_SPEAKING = {204: ResponseSpec(None, description="The headers say it.")}
 OF_ONE = {
     404: ResponseSpec(Error, description="There is no such upload, or none any more."),
     409: ResponseSpec(Error, description="The offset is not where the upload has come to, or nothing can be added."),
     410: ResponseSpec(Error, description="What was sent is no longer there."),
-    423: ResponseSpec(Error, description="Another request is sending, and does not let go."),
     **REFUSALS,
 }
 
@@ -113,11 +114,23 @@ def routes(of_tus: tus.Tus, of_draft: draft.Draft) -> list[HTTPRouteHandler]:
 
     offered = {"cache-control": "no-store", **of_tus.options(), **of_draft.options()}
 
-    @route("/tus", http_method=[HttpMethod.OPTIONS], status_code=204, summary="Say what of the protocols is spoken")
+    @route(
+        "/tus",
+        http_method=[HttpMethod.OPTIONS],
+        status_code=204,
+        summary="Say what of the protocols is spoken",
+        responses=OF_SPEAKING,
+    )
     async def options_tus() -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "OPTIONS, POST", **offered})
 
-    @route(PATH, http_method=[HttpMethod.OPTIONS], status_code=204, summary="Say the same of an upload")
+    @route(
+        PATH,
+        http_method=[HttpMethod.OPTIONS],
+        status_code=204,
+        summary="Say the same of an upload",
+        responses=OF_SPEAKING,
+    )
     async def options_upload(upload_id: FromPath[str]) -> Response[None]:
         return Response(None, status_code=204, headers={"allow": "DELETE, HEAD, OPTIONS, PATCH, POST", **offered})
 
