@@ -44,7 +44,7 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 - --output-file constraints-compliance.txt
 	rm -r $(VENV)-lock
-	npm install --prefix $(TUS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $(TUS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
 
 clean:  ## Remove what the other targets made (not your data)
 	rm -rf $(VENV) $(SUITE) $(TUS)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -61,8 +61,7 @@ $(SUITE)/.installed: constraints-compliance.txt
 	$(SUITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-# A client that runs under node only. Its lock names no registry: npm has its own.
-$(TUS)/node_modules/.installed: $(TUS)/package.json $(TUS)/package-lock.json
-	@command -v node npm >/dev/null || { echo "The tests drive tus-js-client: install node 20 or newer, and npm."; exit 1; }
-	npm ci --prefix $(TUS) --no-audit --no-fund --loglevel=error
+# A client that runs under node only; node comes as a wheel. Its lock names no registry: npm has its own.
+$(TUS)/node_modules/.installed: $(TUS)/package.json $(TUS)/package-lock.json $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(TUS) --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -20,6 +20,8 @@ from tests.support.server import Service, running
 CLIENTS = Path(__file__).parents[1] / "support" / "tus"
 SIZE = 20 * 1024**2 + 1
 
+NODE = Path(sys.executable).with_name("node")
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def at_home(settings: Settings) -> AsyncIterator[Service]:
@@ -76,7 +78,7 @@ async def test_tuspy_goes_on_where_it_was_killed(at_home: Service, file: Path, t
 
 async def by_tus_js_client(how: str, service: Service, file: Path, directory: Path) -> dict[str, Any]:
     assert (CLIENTS / "node_modules").exists(), "Run: make tests/support/tus/node_modules/.installed"
-    result = json.loads(await printed("node", CLIENTS / "upload.js", how, f"{service.url}/tus", file, directory))
+    result = json.loads(await printed(NODE, CLIENTS / "upload.js", how, f"{service.url}/tus", file, directory))
     await assert_arrived(service, file, result["url"])
     said: dict[str, Any] = result
     return said
