@@ -40,6 +40,7 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
 def test_every_error_code_is_documented_with_its_status() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
     documented = {code: int(status) for code, status, _ in rows}
+    assert len(documented) == len(rows)
     real = {error.code: status_of(error) for error in tree(DrsServiceError)}
     real |= {code: status for status, code in FRAMEWORK_CODES.items()}
     assert documented == real
