@@ -218,6 +218,8 @@ class LocalDriver:
 class LocalStaged:
     """A file that nobody else knows of, until it is linked under its key."""
 
+    _write_back_size = WRITE_BACK_SIZE
+
     def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
         self._driver = driver
         self._path = path
@@ -231,7 +233,7 @@ class LocalStaged:
         self._last = job = self._driver.submit(write, self._descriptor, chunks)
         self._unsynced += await self._driver.settled(job)
         # Write back early, beside the arrival: the sync at the end then has little left to wait for.
-        if self._unsynced >= WRITE_BACK_SIZE and (self._write_back is None or self._write_back.done()):
+        if self._unsynced >= self._write_back_size and (self._write_back is None or self._write_back.done()):
             await self._settle_write_back()
             self._unsynced = 0
             self._write_back = self._driver.submit(sync, self._descriptor, data_only=True)
@@ -283,6 +285,9 @@ class LocalStaged:
 
 class LocalWaiting(LocalStaged):
     """A file that its writers go on with one after another; the lock on it is of the one who has it open."""
+
+    # Every request ends with a sync, and its client waits for what is left to be written then.
+    _write_back_size = WRITE_BACK_SIZE // 4
 
     def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
         super().__init__(driver, path, descriptor)
