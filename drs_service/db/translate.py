@@ -38,6 +38,7 @@ def translating() -> Iterator[None]:
     except (
         asyncpg.PostgresConnectionError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,  # the driver loses its own state when a connection ends between two of its steps
         asyncpg.CannotConnectNowError,
         asyncpg.DeadlockDetectedError,
         asyncpg.InsufficientResourcesError,
