@@ -233,11 +233,19 @@ def open_unfinished(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_published(path)
     if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_published(path)
     return descriptor
+
+
+def open_published(path: Path) -> int:
+    """UploadBusy if whoever has published it is just letting go of it."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise UploadBusy from error
 
 
 def try_lock(descriptor: int) -> bool:

@@ -53,6 +53,16 @@ class Connection:
         head = await self.head()
         return Answer(head.status, head.headers, await self.read(int(head.headers.get("content-length", "0"))))
 
+    async def early_answer(self) -> Answer | None:
+        """An answer that does not wait for the request's end; None if the connection is reset in its place.
+
+        Who answers before having read everything and then closes may reset it: what was sent last is not read.
+        """
+        try:
+            return await self.answer()
+        except ConnectionResetError:
+            return None
+
     async def read(self, size: int) -> bytes:
         async with asyncio.timeout(PATIENCE):
             return await self._reader.readexactly(size)
