@@ -28,7 +28,7 @@ format: $(STAMP)  ## Put the code in its usual shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure against nginx and a bare route (needs nginx, wrk, curl, openssl)
+bench: $(STAMP)  ## Measure against nginx and a bare route and other tus servers (needs nginx, wrk, curl, openssl, npm)
 	$(BIN)/python -m benchmarks
 
 build: $(STAMP)  ## Build the wheel into dist/
