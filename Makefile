@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SUITE  := .venv-compliance
 TUS    := tests/support/tus
+DEBIAN := tests/support/debian
 
-.PHONY: help serve test check format bench lock build clean
+.PHONY: help serve test servers check format bench lock build clean
 .DEFAULT_GOAL := help
 
 help:  ## List these targets
@@ -15,8 +16,11 @@ help:  ## List these targets
 serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 	$(BIN)/drs-service serve --data-dir data
 
-test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed  ## Run every test, against a real PostgreSQL and a real server
+test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
+
+servers: $(STAMP)  # A real S3 server and a browser, for tests that are skipped without them
+	$(DEBIAN)/install
 
 check: $(STAMP)  ## Formatting, lint, types, layers
 	$(BIN)/ruff format --check .
