@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from drs_service.domain.uploads import Mark
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -45,14 +47,17 @@ class Staged(Protocol):
 class Waiting(Staged, Protocol):
     """Staged bytes that wait for more of them, and outlive the process that wrote them."""
 
-    async def go_on(self, offset: int) -> None:
-        """Write on behind the first `offset` bytes, which were synced; what lies behind them is forgotten.
+    async def go_on(self, mark: Mark) -> None:
+        """Write on behind mark, which a sync has given; what lies behind it is forgotten.
 
-        Before it nothing is written, read or published. UploadLost if there are fewer bytes.
+        Before it nothing is written, read or published. UploadLost if the bytes before it are not there.
         """
 
-    async def sync(self) -> None:
-        """Return when what was written is still there after the machine has lost its power."""
+    async def sync(self) -> Mark:
+        """Return when what was written is still there after the machine has lost its power: where to go on then.
+
+        The mark before it stays good until the next sync: whoever calls this writes the new one down between.
+        """
 
     def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         """The bytes [start, end) of what was written, as `BlobDriver.read` gives them."""
@@ -64,13 +69,22 @@ class Waiting(Staged, Protocol):
 class BlobDriver(Protocol):
     """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
 
+    @property
+    def keeps_out(self) -> bool:
+        """Whether `resume` knows of other processes.
+
+        Where it does not, several may go on with the same bytes at once, each behind its own marks, and none of them
+        harms another's: whoever calls it lets only one of them keep its mark.
+        """
+
     async def stage(self) -> Staged: ...
 
     async def begin(self) -> str:
         """The handle of nothing yet, that any process can go on with."""
 
     async def resume(self, handle: str) -> Waiting:
-        """Have what waits under handle for oneself: UploadBusy while another one has it, wherever that one runs.
+        """Have what waits under handle for oneself: UploadBusy while another one has it, wherever that one runs, or,
+        unless the place `keeps_out`, in this process.
 
         It is free again when that one leaves, or dies. After publish nothing is written to it any more, but publish
         may be called again, also by the next one.

@@ -38,6 +38,7 @@ from drs_service.blobs.files import (
     writing,
 )
 from drs_service.blobs.keys import new_probe_key
+from drs_service.domain.uploads import Mark
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 STAGING = "staging"
@@ -55,6 +56,8 @@ T = TypeVar("T")
 
 class LocalDriver:
     """Keeps bytes under root, an absolute path. Needs a file system with hard links and flock."""
+
+    keeps_out = True
 
     def __init__(self, root: Path, *, threads: int = 16) -> None:
         self._root = root
@@ -292,24 +295,31 @@ class LocalWaiting(LocalStaged):
     def __init__(self, driver: LocalDriver, path: Path, descriptor: int) -> None:
         super().__init__(driver, path, descriptor)
         self._named = False
+        self._size = 0
         self._lock: int | None = None
         """The descriptor once more: publish closes the other one, and whoever publishes is not done yet."""
 
-    async def go_on(self, offset: int) -> None:
+    async def go_on(self, mark: Mark) -> None:
         assert self._descriptor is not None, "nothing goes on after the first publish"
-        await self._driver.settled(self._driver.submit(cut, self._descriptor, offset))
+        await self._driver.settled(self._driver.submit(cut, self._descriptor, mark.offset))
+        self._size = mark.offset
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        await super().write(chunks)
+        self._size += sum(map(len, chunks))
 
     async def publish(self, key: str) -> None:
         if self._lock is None and self._descriptor is not None:
             self._lock = os.dup(self._descriptor)
         await super().publish(key)
 
-    async def sync(self) -> None:
+    async def sync(self) -> Mark:
         if self._descriptor is not None:
             await self._settle_write_back()
             self._last = job = self._driver.submit(self._sync, self._descriptor)
             await self._driver.settled(job)
             self._unsynced = 0
+        return Mark(self._size)
 
     def _sync(self, descriptor: int) -> None:
         sync(descriptor, data_only=True)

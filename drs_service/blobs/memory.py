@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from drs_service.blobs.driver import Buffer, Entry
+from drs_service.domain.uploads import Mark
 from drs_service.errors import BlobCorrupt, UploadBusy, UploadLost
 
 READ_SIZE = 256 * 1024
@@ -13,6 +14,8 @@ READ_SIZE = 256 * 1024
 
 class MemoryDriver:
     """Keeps bytes in this process, for tests and trials."""
+
+    keeps_out = True
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[bytes, datetime]] = {}
@@ -91,17 +94,17 @@ class MemoryWaiting(MemoryStaged):
             raise UploadBusy
         self._taken = True
 
-    async def go_on(self, offset: int) -> None:
-        if len(self._bytes) < offset:
+    async def go_on(self, mark: Mark) -> None:
+        if len(self._bytes) < mark.offset:
             raise UploadLost(ends=len(self._bytes))
-        del self._bytes[offset:]
+        del self._bytes[mark.offset :]
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         await super().write(chunks)
         self.written = datetime.now(UTC)
 
-    async def sync(self) -> None:
-        """Memory has nothing that is slower and safer."""
+    async def sync(self) -> Mark:
+        return Mark(len(self._bytes))
 
     async def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         for piece in pieces(bytes(self._bytes), start, end):

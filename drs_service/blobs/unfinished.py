@@ -8,48 +8,49 @@ from drs_service.blobs.driver import BlobDriver, Buffer, Waiting
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.receiving import Arrival, Receiving
 from drs_service.domain.checksums import Checksum, hasher
+from drs_service.domain.uploads import Mark
 from drs_service.errors import ChunkMismatch, DrsServiceError
 
 # How much may have to be sent again after a crash in the middle of a long request.
 SAFE_EVERY = 64 * 1024**2  # bytes
 SAFE_WITHIN = 5.0  # seconds
 
-Told = Callable[[int], Awaitable[None]]
+Told = Callable[[Mark], Awaitable[None]]
 
 
 class Unfinished:
-    """One upload, held alone. Its bytes are safe up to offset: a crash takes none of them."""
+    """One upload, held alone. Its bytes are safe up to its mark: a crash takes none of them."""
 
     def __init__(self, driver: BlobDriver, waiting: Waiting, receiving: Receiving) -> None:
-        self.offset = 0
+        self.mark = Mark()
         self.hashing: Hashing | None = None
-        """Has seen the bytes up to offset; None if nobody has who could tell."""
+        """Has seen the bytes up to the mark; None if nobody has who could tell."""
         self._driver = driver
         self._waiting = waiting
         self._receiving = receiving
         self._safe_at = time.monotonic()
 
-    async def go_on(self, offset: int, hashing: Hashing | None) -> None:
+    async def go_on(self, mark: Mark, hashing: Hashing | None) -> None:
         """Begin where the bytes are known to be safe, with what was carried on from there. UploadLost."""
-        await self._waiting.go_on(offset)
-        self.offset, self.hashing = offset, hashing
+        await self._waiting.go_on(mark)
+        self.mark, self.hashing = mark, hashing
 
     async def receive(
         self, source: AsyncIterable[Buffer], *, most: int, tell: Told, expect: Checksum | None = None
     ) -> None:
-        """Take what source yields, and tell each offset up to which the bytes are safe: now and then, and at the end.
+        """Take what source yields, and tell each mark up to which the bytes are safe: now and then, and at the end.
 
         When source fails, what came before it did stays, and its error is raised at the end. With a checksum expected,
         all stays or nothing: ChunkMismatch. UploadTooLarge beyond most bytes, StorageFull, StorageUnavailable: then
-        what came since the last offset told is lost.
+        what came since the last mark told is lost.
         """
-        before, seen = self.offset, Seen(self.hashing, expect)
+        before, seen = self.mark.offset, Seen(self.hashing, expect)
         # What is carried on is worth nothing while something is under way that may fail.
         carried, self.hashing = self.hashing, None
 
         async def on_block() -> None:
             if expect is None and self._is_due(before + seen.size):
-                await self._make_safe(before + seen.size, tell)
+                await self._make_safe(tell)
 
         failure: DrsServiceError | None = None
 
@@ -67,25 +68,25 @@ class Unfinished:
             if failure is not None:
                 raise failure
             if seen.checksum() != expect:
-                self.hashing = carried  # what lies behind the offset is cut off before anybody goes on
+                self.hashing = carried  # what lies behind the mark is cut off before anybody goes on
                 raise ChunkMismatch
-        await self._make_safe(before + seen.size, tell)
+        await self._make_safe(tell)
         self.hashing = seen.hashing
         if failure is not None:
             raise failure
 
     def _is_due(self, written: int) -> bool:
-        return written - self.offset >= SAFE_EVERY or time.monotonic() - self._safe_at >= SAFE_WITHIN
+        return written - self.mark.offset >= SAFE_EVERY or time.monotonic() - self._safe_at >= SAFE_WITHIN
 
-    async def _make_safe(self, written: int, tell: Told) -> None:
-        await self._waiting.sync()
-        await tell(written)
-        self.offset = written
+    async def _make_safe(self, tell: Told) -> None:
+        mark = await self._waiting.sync()
+        await tell(mark)
+        self.mark = mark
         self._safe_at = time.monotonic()
 
     def reread(self) -> AsyncGenerator[Buffer, None]:
-        """The bytes up to offset."""
-        return self._waiting.reread(0, self.offset)
+        """The bytes up to the mark."""
+        return self._waiting.reread(0, self.mark.offset)
 
     async def discard(self) -> None:
         """Forget what has come; what was kept of it stays."""

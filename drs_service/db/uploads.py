@@ -12,23 +12,23 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.uploads import Purpose, Upload
+from drs_service.domain.uploads import Mark, Purpose, Upload
 
 INSERT = """
     INSERT INTO uploads (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, handle, object_id, tags, aliases, parts, metadata, concat
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat
     )
     SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
+        received, notes, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
         CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END, metadata, concat
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
-        $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[],
-        $17::jsonb[], $18::text[], $19::text[]
+        $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::jsonb[],
+        $17::jsonb[], $18::jsonb[], $19::text[], $20::text[]
     ) AS new (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, handle, object_id, tags, aliases, parts, metadata, concat
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat
     )
     ON CONFLICT (id) DO NOTHING
 """
@@ -51,7 +51,8 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
                 msgspec.json.encode({checksum.algorithm: checksum.value for checksum in one.checksums}).decode(),
                 one.expires_at,
                 one.purpose.value,
-                one.received,
+                one.mark.offset,
+                one.mark.notes,
                 one.handle,
                 one.object_id,
                 msgspec.json.encode(one.tags).decode(),
@@ -94,14 +95,17 @@ async def arrived(connection: Connection, upload_id: str, digest: Digest) -> Non
 
 
 RECEIVED = """
-    UPDATE uploads SET received = $2, expires_at = now() + $3 WHERE id = $1 AND object_id IS NULL AND digest IS NULL
+    UPDATE uploads SET received = $4, notes = $5, expires_at = now() + $6
+    WHERE id = $1 AND received = $2 AND notes = $3 AND object_id IS NULL AND digest IS NULL
 """
 
 
-async def received(connection: Connection, upload_id: str, offset: int, *, lifetime: timedelta) -> bool:
-    """So many bytes are safe. False if there is no such upload any more, or all of it has come
-    in another way. Whoever calls this has it for himself."""
-    return await connection.execute(RECEIVED, upload_id, offset, lifetime) == "UPDATE 1"
+async def received(connection: Connection, upload_id: str, before: Mark, after: Mark, *, lifetime: timedelta) -> bool:
+    """Its bytes are safe up to after. False if it was not at before: it is gone or done, or others have gone on."""
+    answer = await connection.execute(
+        RECEIVED, upload_id, before.offset, before.notes, after.offset, after.notes, lifetime
+    )
+    return answer == "UPDATE 1"
 
 
 SIZED = "UPDATE uploads SET size = $2 WHERE id = $1 AND size IS NULL"
@@ -163,7 +167,7 @@ def upload(row: asyncpg.Record) -> Upload:
         checksums=tuple(Checksum(name, value) for name, value in checksums.items()),
         expires_at=row["expires_at"],
         purpose=Purpose(row["purpose"]),
-        received=row["received"],
+        mark=Mark(row["received"], row["notes"]),
         handle=row["handle"],
         tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
         parts=tuple(row["parts"]) if row["parts"] is not None else None,

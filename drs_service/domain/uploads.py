@@ -23,6 +23,16 @@ def is_upload_id(text: str) -> bool:
     return _UPLOAD_ID.fullmatch(text) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the bytes of an upload are safe, and how the place that keeps them finds them again."""
+
+    offset: int = 0
+    """Bytes that are safe."""
+    notes: str = ""
+    """The place's own. Of two marks with the same offset and notes, the bytes before it are the same ones."""
+
+
 class Purpose(Enum):
     """What an upload is for."""
 
@@ -48,8 +58,7 @@ class Upload:
     """As stated before; the bytes are held to those that can be worked out."""
     expires_at: datetime
     purpose: Purpose = Purpose.ANNOUNCED
-    received: int = 0
-    """Bytes that are safe."""
+    mark: Mark = Mark()
     handle: str | None = None
     """Of the bytes that wait in the store."""
     description: str | None = None
@@ -70,6 +79,11 @@ class Upload:
     def is_done(self) -> bool:
         """Whether it has become what it is to be; a part never does."""
         return self.object_id is not None or self.blob is not None
+
+    @property
+    def received(self) -> int:
+        """Bytes that are safe."""
+        return self.mark.offset
 
     @property
     def is_complete(self) -> bool:

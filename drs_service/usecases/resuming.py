@@ -24,7 +24,7 @@ from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
 from drs_service.domain.objects import DrsObject, NewObject
-from drs_service.domain.uploads import Purpose, Upload, is_upload_id
+from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
 from drs_service.errors import (
     CandidateInvalid,
     ChecksumMismatch,
@@ -121,7 +121,7 @@ class Resuming:
         upload = await self._begun(principal, wanted, secrets.token_urlsafe(ID_BYTES), size=wanted.size)
         made = await self._made_of_what_is_here(principal, upload)
         if made is not None:
-            upload = replace(upload, object_id=made.id, size=made.size, received=made.size)
+            upload = replace(upload, object_id=made.id, size=made.size, mark=Mark(made.size or 0))
         await self._insert(upload)
         if made is not None:
             return upload
@@ -261,20 +261,24 @@ class Resuming:
         check_length(sending, most=most)
         upload = await self._sized(upload, size)
 
-        async def tell(offset: int) -> None:
-            async with self._database.connection() as connection:
-                told = await uploads.received(connection, upload.id, offset, lifetime=self._lifetime)
-            if not told:
-                await self.find(upload.id)
-                raise UploadDone  # all of it was sent in another way
+        async def tell(mark: Mark) -> None:
+            await self._tell(upload, unfinished.mark, mark)
 
         with self._turns.taken(upload.id, sending.interruption):
             await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
         if sending.ends:
-            upload = await self._sized(upload, self._size_said(upload, unfinished.offset))
-        if sending.ends is not False and unfinished.offset == upload.size:
+            upload = await self._sized(upload, self._size_said(upload, unfinished.mark.offset))
+        if sending.ends is not False and unfinished.mark.offset == upload.size:
             return await self._finish(upload, unfinished)
         return await self.find(upload.id)
+
+    async def _tell(self, upload: Upload, before: Mark, after: Mark) -> None:
+        async with self._database.connection() as connection:
+            told = await uploads.received(connection, upload.id, before, after, lifetime=self._lifetime)
+        if not told:
+            if (await self.find(upload.id)).is_done:
+                raise UploadDone  # all of it was sent in another way
+            raise UploadBusy
 
     def _size_said(self, upload: Upload, total: int | None) -> int | None:
         """The size that its sender knows by now. SizeMismatch, UploadTooLarge."""
@@ -337,8 +341,7 @@ class Resuming:
             await self._forget(upload, unfinished)
             raise PartsInvalid("A partial upload has gone.") from error
         # What will be published is never cut off and begun again.
-        async with self._database.connection() as connection:
-            await uploads.received(connection, upload.id, unfinished.offset, lifetime=self._lifetime)
+        await self._tell(upload, upload.mark, unfinished.mark)
 
     @asynccontextmanager
     async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
@@ -358,11 +361,11 @@ class Resuming:
                 await unfinished.discard()
                 yield upload, None
                 return
-            await unfinished.go_on(upload.received, self._hashing(upload))
+            await unfinished.go_on(upload.mark, self._hashing(upload))
             try:
                 yield upload, unfinished
             finally:
-                self._carried.put(upload_id, unfinished.offset, unfinished.hashing)
+                self._carried.put(upload_id, unfinished.mark, unfinished.hashing)
 
     async def _turn(self, upload_id: str, stack: AsyncExitStack) -> Unfinished:
         """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy."""
@@ -380,7 +383,7 @@ class Resuming:
             await asyncio.sleep(TURN_RETRY)
 
     def _hashing(self, upload: Upload) -> Hashing | None:
-        carried = self._carried.take(upload.id, upload.received)
+        carried = self._carried.take(upload.id, upload.mark)
         if carried is None and upload.received == 0 and (upload.checksums or upload.purpose is not Purpose.PART):
             return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
         return carried
@@ -456,7 +459,7 @@ def joined_id(principal: Principal, parts: Sequence[str]) -> str:
     return base64.urlsafe_b64encode(said[:ID_BYTES]).decode()
 
 
-async def unsafe(_: int) -> None:
+async def unsafe(_: Mark) -> None:
     """Of what is joined of others nothing need be known: it is joined again."""
 
 
@@ -465,16 +468,16 @@ class Carried:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._by_id: OrderedDict[str, tuple[int, Hashing]] = OrderedDict()
+        self._by_id: OrderedDict[str, tuple[Mark, Hashing]] = OrderedDict()
 
-    def put(self, upload_id: str, offset: int, hashing: Hashing | None) -> None:
+    def put(self, upload_id: str, mark: Mark, hashing: Hashing | None) -> None:
         self._by_id.pop(upload_id, None)
         if hashing is not None:
-            self._by_id[upload_id] = offset, hashing
+            self._by_id[upload_id] = mark, hashing
             if len(self._by_id) > self._size:
                 self._by_id.popitem(last=False)
 
-    def take(self, upload_id: str, offset: int) -> Hashing | None:
+    def take(self, upload_id: str, mark: Mark) -> Hashing | None:
         """Once: whoever takes it lets it see more. None if it has not seen the upload as far as this."""
-        come, hashing = self._by_id.pop(upload_id, (-1, None))
-        return hashing if come == offset else None
+        come, hashing = self._by_id.pop(upload_id, (None, None))
+        return hashing if come == mark else None

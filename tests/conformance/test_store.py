@@ -20,6 +20,7 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
+from drs_service.domain.uploads import Mark
 from drs_service.errors import (
     BlobCorrupt,
     BlobNotFound,
@@ -369,29 +370,34 @@ class Safe:
     """The offsets that were told, in their order."""
 
     def __init__(self) -> None:
-        self.offsets: list[int] = []
+        self.marks: list[Mark] = []
 
-    async def tell(self, offset: int) -> None:
-        self.offsets.append(offset)
+    async def tell(self, mark: Mark) -> None:
+        self.marks.append(mark)
+
+    @property
+    def offsets(self) -> list[int]:
+        return [mark.offset for mark in self.marks]
 
 
 async def test_an_upload_goes_on_where_it_stopped(store: BlobStore) -> None:
     content = secrets.token_bytes(3 * BLOCK_SIZE + 17)
     handle, safe = await store.begin(), Safe()
     async with store.resume(handle) as unfinished:
-        await unfinished.go_on(0, Hashing())
+        await unfinished.go_on(Mark(), Hashing())
         await unfinished.receive(source(content[:BLOCK_SIZE]), most=len(content), tell=safe.tell)
         await unfinished.receive(source(content[BLOCK_SIZE:-1]), most=len(content), tell=safe.tell)
         carried = unfinished.hashing
     assert safe.offsets == [BLOCK_SIZE, len(content) - 1]
+    before = safe.marks[-1]
     for hashing in (carried, None):
         async with store.resume(handle) as unfinished:
-            await unfinished.go_on(len(content) - 1, hashing)
+            await unfinished.go_on(before, hashing)
             await unfinished.receive(source(content[-1:]), most=1, tell=safe.tell)
             arrival = await unfinished.finish()
             assert arrival.blob == Blob(digest(content), len(content))
     async with store.resume(handle) as unfinished:
-        await unfinished.go_on(len(content), None)
+        await unfinished.go_on(safe.marks[-1], None)
         arrival = await unfinished.finish(frozenset({"md5"}))
         assert arrival.checksums == (Checksum("md5", hashlib.md5(content).hexdigest()),)
         await arrival.keep()
@@ -402,10 +408,10 @@ async def test_an_upload_goes_on_where_it_stopped(store: BlobStore) -> None:
 async def test_what_came_before_its_sender_left_stays(store: BlobStore) -> None:
     handle, safe = await store.begin(), Safe()
     async with store.resume(handle) as unfinished:
-        await unfinished.go_on(0, Hashing())
+        await unfinished.go_on(Mark(), Hashing())
         with pytest.raises(UploadInterrupted):
             await unfinished.receive(source(b"abc", error=UploadInterrupted()), most=10, tell=safe.tell)
-        assert (safe.offsets, unfinished.offset) == ([3], 3)
+        assert (safe.offsets, unfinished.mark.offset) == ([3], 3)
         await unfinished.receive(source(b"def"), most=10, tell=safe.tell)
         assert (await unfinished.finish()).blob.digest == digest(b"abcdef")
     await store.forget(handle)
@@ -421,11 +427,11 @@ async def test_a_wrong_chunk_leaves_nothing(store: BlobStore) -> None:
     ]:
         with pytest.raises(error):
             async with store.resume(handle) as unfinished:
-                await unfinished.go_on(0, Hashing())
+                await unfinished.go_on(Mark(), Hashing())
                 await unfinished.receive(body, most=5, tell=safe.tell, expect=right)
         assert safe.offsets == []
     async with store.resume(handle) as unfinished:
-        await unfinished.go_on(0, Hashing())
+        await unfinished.go_on(Mark(), Hashing())
         await unfinished.receive(source(b"right"), most=5, tell=safe.tell, expect=right)
         assert (await unfinished.finish()).blob.digest == digest(b"right")
     await store.forget(handle)

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from drs_service.blobs.driver import BlobDriver, Buffer, Entry, Staged, Waiting
+from drs_service.domain.uploads import Mark
 
 NEVER = math.inf
 
@@ -14,6 +15,10 @@ class Wrapper:
 
     def __init__(self, driver: BlobDriver) -> None:
         self._driver = driver
+
+    @property
+    def keeps_out(self) -> bool:
+        return self._driver.keeps_out
 
     async def stage(self) -> Staged:
         return await self._driver.stage()
@@ -111,13 +116,14 @@ class SlowWaiting(SlowStaged):
         super().__init__(waiting, delay)
         self._waiting = waiting
 
-    async def go_on(self, offset: int) -> None:
-        await self._waiting.go_on(offset)
+    async def go_on(self, mark: Mark) -> None:
+        await self._waiting.go_on(mark)
 
-    async def sync(self) -> None:
+    async def sync(self) -> Mark:
         await asyncio.sleep(self._delay)
-        await self._waiting.sync()
+        mark = await self._waiting.sync()
         await asyncio.sleep(self._delay)
+        return mark
 
     def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         return self._waiting.reread(start, end)
@@ -167,11 +173,11 @@ class FailingWaiting(FailingStaged):
         super().__init__(waiting, faults)
         self._waiting = waiting
 
-    async def go_on(self, offset: int) -> None:
-        await self._waiting.go_on(offset)
+    async def go_on(self, mark: Mark) -> None:
+        await self._waiting.go_on(mark)
 
-    async def sync(self) -> None:
-        await self._waiting.sync()
+    async def sync(self) -> Mark:
+        return await self._waiting.sync()
 
     def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         return self._waiting.reread(start, end)
