@@ -29,7 +29,9 @@ from drs_service.usecases.changing import Changing
 from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.finding import Finding
+from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.health import Health
+from drs_service.usecases.holding import Holding
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
@@ -56,6 +58,15 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
         )
         turns = Turns(database)
         lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
+        holding = Holding(database, store, turns, lifetime=lifetime)
+        finishing = Finishing(
+            database,
+            store,
+            holding,
+            lifetime=lifetime,
+            checksums=settings.checksums,
+            at_once=settings.finish_at_once_bytes,
+        )
         usecases = face.UseCases(
             objects=objects,
             downloads=downloads,
@@ -66,11 +77,12 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             registering=registering,
             changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
             announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
-            resuming=Resuming(database, store, registering, turns, lifetime=lifetime, checksums=settings.checksums),
+            resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
             statistics=Statistics(database),
             health=Health(database, store),
         )
-        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), Heard(objects.changes, turns)))
+        heard = changes.Together(objects.changes, turns)
+        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
         try:
             yield face.build(
                 usecases,
@@ -96,23 +108,6 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
-
-
-class Heard:
-    """Who hears of what."""
-
-    def __init__(self, objects: changes.Listener, turns: Turns) -> None:
-        self._objects = objects
-        self._turns = turns
-        self.on_connect = objects.on_connect
-        self.on_loss = objects.on_loss
-
-    def on_change(self, change: changes.Change) -> None:
-        match change:
-            case changes.TurnCalled(upload_id):
-                self._turns.on_call(upload_id)
-            case _:
-                self._objects.on_change(change)
 
 
 async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ DrsServiceError
 │   ├── BytesElsewhere
 │   ├── AccessMethodNotFound
 │   ├── UploadLost
+│   ├── UploadFailed
 │   ├── UploadNotFound
 │   └── IdentifierUnknown
 ├── Rejected                     the request is wrong as it stands
@@ -67,6 +68,7 @@ DrsServiceError
 ├── BlobCorrupt                  the bytes in storage are not those of the digest
 └── Unavailable                  try again later
     ├── ObjectPending
+    ├── UploadPending
     ├── StorageUnavailable
     ├── StorageFull
     ├── DatabaseUnavailable
@@ -137,6 +139,12 @@ class UploadLost(NotFound):
     """What was sent to this upload is no longer there: begin again."""
 
     code = "upload_lost"
+
+
+class UploadFailed(NotFound):
+    """The bytes of this upload are not what was stated of them: nothing can become of it."""
+
+    code = "upload_failed"
 
 
 class UploadNotFound(NotFound):
@@ -486,6 +494,12 @@ class ObjectPending(Unavailable):
     """The bytes of this object are still being verified. Try again later."""
 
     code = "object_pending"
+
+
+class UploadPending(Unavailable):
+    """All bytes of the upload have come, and are still being verified. Try again later."""
+
+    code = "upload_pending"
 
 
 class StorageUnavailable(Unavailable):

@@ -67,6 +67,9 @@ class Settings:
     max_bulk_request_length: int = setting(1000, "most objects in one bulk request", least=1, most=100_000)
     upload_idle_seconds: int = setting(60, "how long an upload may send nothing before it is given up", least=1)
     upload_lifetime_seconds: int = setting(86_400, "how long an upload may wait to go on or to be registered", least=60)
+    finish_at_once_bytes: int = setting(
+        64 * MIB, "how much of an upload is read again while its sender waits; what is longer, a worker reads", least=0
+    )
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
 

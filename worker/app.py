@@ -1,16 +1,19 @@
 """The composition root of a worker."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from datetime import datetime
 
+from drs_service.db import changes
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
 from drs_service.jobs.kinds import ChecksumBacklog, Job, SweepOrphans, Tidy, enqueue
 from drs_service.outgoing.http import open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
+from drs_service.usecases.turns import Turns
 from worker.tasks import tasks
 
 SCHEDULES: dict[str, Job] = {
@@ -28,6 +31,7 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
     shutdown = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, shutdown.set)
+    assert settings.database_url is not None
     asked = [network(one) for one in settings.verify_external_hosts]
     async with (
         open_parts(settings, name="drs-service worker") as (database, store),
@@ -38,6 +42,14 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         if sweep_before is not None:
             async with database.transaction() as connection:
                 await enqueue(connection, SweepOrphans(before=sweep_before))
-        on_ready()
-        todo = tasks(database, store, http, settings)
-        await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
+        turns = Turns(database)
+        # What is heard matters little to a worker; that it is heard tells the nodes that this process lives.
+        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, node=turns.node))
+        try:
+            on_ready()
+            todo = tasks(database, store, http, turns, settings)
+            await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening

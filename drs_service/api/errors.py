@@ -28,6 +28,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.ArchiveImpossible:    409,
     errors.ObjectDeleted:        410,
     errors.UploadLost:           410,
+    errors.UploadFailed:         410,
     errors.PreconditionFailed:   412,
     errors.TusVersionUnsupported: 412,
     errors.TooMany:              413,

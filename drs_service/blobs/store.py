@@ -67,6 +67,11 @@ class BlobStore:
         finally:
             await staged.discard()
 
+    @property
+    def keeps_out(self) -> bool:
+        """Whether `resume` keeps out those who go on with the same upload in other processes."""
+        return self._driver.keeps_out
+
     async def begin(self) -> str:
         """The handle of an upload of which nothing has come yet."""
         return await self._driver.begin()

@@ -88,13 +88,17 @@ class Unfinished:
         """The bytes up to the mark."""
         return self._waiting.reread(0, self.mark.offset)
 
+    def knows(self, algorithms: frozenset[str]) -> bool:
+        """Whether its digest and these checksums can be told without reading it again."""
+        return self.hashing is not None and algorithms <= self.hashing.algorithms
+
     async def discard(self) -> None:
         """Forget what has come; what was kept of it stays."""
         await self._waiting.discard()
 
     async def finish(self, algorithms: frozenset[str] = frozenset()) -> Arrival:
         """The bytes as they have arrived, read again if nobody knows their digest, or these checksums of them."""
-        if self.hashing is None or not algorithms <= self.hashing.algorithms:
+        if self.hashing is None or not self.knows(algorithms):
             hashing = Hashing(algorithms)
             async with aclosing(self.reread()) as pieces:
                 await self._receiving.hash(pieces, hashing)

@@ -181,10 +181,15 @@ class Sending:
         return at
 
     async def _object(self, url: str) -> DrsObject:
-        async def ask() -> DrsObject:
-            return read(await self._transfers.get(url), DrsObject)
+        patience = self._patience()
 
-        return await self._patience().of(ask)
+        async def ask() -> DrsObject:
+            reply = await self._transfers.get(url)
+            if reply.status == 202:
+                patience.moved()  # the service is about it, and a long file takes long
+            return read(reply, DrsObject)
+
+        return await patience.of(ask)
 
     def _moved(self, start: int, offset: int) -> None:
         self._done[start] = offset

@@ -67,7 +67,8 @@ class Tus:
 def standing(reply: Reply, url: str, *, offset: str = "") -> Standing:
     """Unavailable if it is not said."""
     said, length, became = (reply.headers.get(name) for name in ("Upload-Offset", "Upload-Length", "Content-Location"))
-    said = said or offset
+    # What is joined of parts has no offset before it is; it becomes something all the same.
+    said = said or offset or (length if became and length else "")
     if not (said.isascii() and said.isdigit()):
         raise Unavailable(f"{url} does not say how far the upload has come.")
     return Standing(

@@ -21,6 +21,7 @@ from drs_service.errors import DatabaseRefused, DatabaseUnavailable
 log = structlog.get_logger()
 
 CHANNEL = "object_changes"
+NODES = 0x64727331  # class of the advisory locks that say which processes live
 HEARTBEAT = 5.0  # seconds: a dead connection that says nothing is found out after two of these
 RETRY = 1.0  # seconds between attempts to connect
 
@@ -51,11 +52,33 @@ class Listener(Protocol):
     def on_loss(self) -> None: ...
 
 
-async def listen(url: str, listener: Listener) -> None:
-    """Keep listener informed until cancelled, connecting again whatever happens: nobody looks whether this ended."""
+class Together:
+    """All of listeners."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def on_connect(self) -> None:
+        for one in self._listeners:
+            one.on_connect()
+
+    def on_change(self, change: Change) -> None:
+        for one in self._listeners:
+            one.on_change(change)
+
+    def on_loss(self) -> None:
+        for one in self._listeners:
+            one.on_loss()
+
+
+async def listen(url: str, listener: Listener, *, node: int) -> None:
+    """Keep listener informed until cancelled, connecting again whatever happens: nobody looks whether this ended.
+
+    For as long as it hears, a lock says that the process with the number node lives.
+    """
     while True:
         try:
-            await listen_once(url, listener)
+            await listen_once(url, listener, node=node)
         except (DatabaseUnavailable, DatabaseRefused) as error:
             log.warning("changes are not heard", **error.facts)
         except Exception:
@@ -63,7 +86,7 @@ async def listen(url: str, listener: Listener) -> None:
         await asyncio.sleep(RETRY)
 
 
-async def listen_once(url: str, listener: Listener) -> None:
+async def listen_once(url: str, listener: Listener, *, node: int) -> None:
     def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
         listener.on_change(parse(str(payload)))
 
@@ -78,6 +101,7 @@ async def listen_once(url: str, listener: Listener) -> None:
             )
         try:
             await connection.add_listener(CHANNEL, hear)
+            await connection.execute("SELECT pg_advisory_lock_shared($1, $2)", NODES, node)
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _connection: lost.set())
             listener.on_connect()

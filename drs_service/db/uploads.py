@@ -6,6 +6,7 @@ from datetime import timedelta
 import asyncpg
 import msgspec
 
+from drs_service.db.changes import NODES
 from drs_service.db.objects import columns
 from drs_service.db.pool import Connection
 from drs_service.domain.blob import Blob
@@ -86,7 +87,7 @@ async def select_locked(connection: Connection, ids: Sequence[str]) -> dict[str,
     return await select(connection, ids)
 
 
-ARRIVED = "UPDATE uploads SET digest = $2, received = size WHERE id = $1"
+ARRIVED = "UPDATE uploads SET digest = $2, received = size, finishing = false WHERE id = $1"
 
 
 async def arrived(connection: Connection, upload_id: str, digest: Digest) -> None:
@@ -96,16 +97,78 @@ async def arrived(connection: Connection, upload_id: str, digest: Digest) -> Non
 
 RECEIVED = """
     UPDATE uploads SET received = $4, notes = $5, expires_at = now() + $6
-    WHERE id = $1 AND received = $2 AND notes = $3 AND object_id IS NULL AND digest IS NULL
+    WHERE id = $1 AND received = $2 AND notes = $3 AND turn IS NOT DISTINCT FROM $7
+        AND object_id IS NULL AND digest IS NULL
 """
 
 
-async def received(connection: Connection, upload_id: str, before: Mark, after: Mark, *, lifetime: timedelta) -> bool:
+async def received(connection: Connection, upload: Upload, before: Mark, after: Mark, *, lifetime: timedelta) -> bool:
     """Its bytes are safe up to after. False if it was not at before: it is gone or done, or others have gone on."""
     answer = await connection.execute(
-        RECEIVED, upload_id, before.offset, before.notes, after.offset, after.notes, lifetime
+        RECEIVED, upload.id, before.offset, before.notes, after.offset, after.notes, lifetime, upload.turn
     )
     return answer == "UPDATE 1"
+
+
+# Whoever had it and lives no longer, by the lock that it held for as long as it did, has it no longer.
+TAKE = """
+    UPDATE uploads SET turn = $2 WHERE id = $1 AND (turn IS NULL OR NOT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND classid = $3::bigint::oid AND objid = split_part(turn, ' ', 1)::bigint::oid AND objsubid = 2
+    ))
+"""
+
+
+async def take(connection: Connection, upload_id: str, turn: str) -> bool:
+    """Have it for oneself. False while another one has it who lives."""
+    return await connection.execute(TAKE, upload_id, turn, NODES) == "UPDATE 1"
+
+
+LEAVE = "UPDATE uploads SET turn = NULL WHERE id = $1 AND turn = $2"
+
+
+async def leave(connection: Connection, upload_id: str, turn: str) -> None:
+    """Let others have it."""
+    await connection.execute(LEAVE, upload_id, turn)
+
+
+PROMISE = """
+    UPDATE uploads SET finishing = true, promised_id = coalesce(promised_id, $2), expires_at = now() + $3
+    WHERE id = $1 AND NOT finishing AND object_id IS NULL AND digest IS NULL AND failed IS NULL
+"""
+
+
+async def promise(connection: Connection, upload_id: str, object_id: str | None, *, lifetime: timedelta) -> bool:
+    """A worker finishes it. False if that is known, or nothing is left to do."""
+    return await connection.execute(PROMISE, upload_id, object_id, lifetime) == "UPDATE 1"
+
+
+UNPROMISE = "UPDATE uploads SET finishing = false WHERE id = $1"
+
+
+async def unpromise(connection: Connection, upload_id: str) -> None:
+    """No worker does: whoever asks for it next may have it finished again."""
+    await connection.execute(UNPROMISE, upload_id)
+
+
+FAIL = "UPDATE uploads SET finishing = false, failed = $2 WHERE id = $1 AND object_id IS NULL AND digest IS NULL"
+
+
+async def fail(connection: Connection, upload_id: str, reason: str) -> None:
+    """Nothing becomes of it."""
+    await connection.execute(FAIL, upload_id, reason)
+
+
+PROMISED = """
+    SELECT promised_id, failed FROM uploads
+    WHERE promised_id = ANY($1::text[]) AND object_id IS NULL AND expires_at > now()
+"""
+
+
+async def promised(connection: Connection, object_ids: Sequence[str]) -> dict[str, str | None]:
+    """Those of object_ids of which no objects have become yet; and why, if none will."""
+    return {row["promised_id"]: row["failed"] for row in await connection.fetch(PROMISED, object_ids)}
 
 
 SIZED = "UPDATE uploads SET size = $2 WHERE id = $1 AND size IS NULL"
@@ -116,7 +179,7 @@ async def sized(connection: Connection, upload_id: str, size: int) -> None:
     await connection.execute(SIZED, upload_id, size)
 
 
-FINISHED = "UPDATE uploads SET object_id = $2, received = $3, size = $3 WHERE id = $1"
+FINISHED = "UPDATE uploads SET object_id = $2, received = $3, size = $3, finishing = false WHERE id = $1"
 
 
 async def finished(connection: Connection, upload_id: str, object_id: str, size: int) -> None:
@@ -171,7 +234,11 @@ def upload(row: asyncpg.Record) -> Upload:
         handle=row["handle"],
         tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
         parts=tuple(row["parts"]) if row["parts"] is not None else None,
+        finishing=row["finishing"],
+        promised_id=row["promised_id"],
         object_id=row["object_id"],
+        failed=row["failed"],
+        turn=row["turn"],
         metadata=row["metadata"],
         concat=row["concat"],
         blob=Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None,

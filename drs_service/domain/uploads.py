@@ -2,6 +2,8 @@
 
 announced   ->  the bytes come  ->  registered: the upload is gone, an object is there
 object      ->  the bytes come, by and by  ->  an object is there, and the upload tells which, until it expires
+                 or if that takes long:    ->  finishing: a worker makes it, under an id that is known by now
+                 or if it cannot be:       ->  failed: the bytes are not what was stated of them
 part        ->  the bytes come, by and by  ->  joined with others: what was joined stays until it expires
 """
 
@@ -68,8 +70,16 @@ class Upload:
     """Ids of the uploads that it is joined of."""
     blob: Blob | None = None
     """The bytes, once they have come and wait to be registered."""
+    finishing: bool = False
+    """Whether all bytes have come, and a worker reads them."""
+    promised_id: str | None = None
+    """Of the object that it will become."""
     object_id: str | None = None
     """What became of it."""
+    failed: str | None = None
+    """Why nothing will."""
+    turn: str | None = None
+    """Who goes on with it, if its place keeps nobody out."""
     metadata: str | None = None
     """Upload-Metadata as it came."""
     concat: str | None = None
@@ -79,6 +89,11 @@ class Upload:
     def is_done(self) -> bool:
         """Whether it has become what it is to be; a part never does."""
         return self.object_id is not None or self.blob is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more may come: it has become what it is to be, or a worker is about it."""
+        return self.is_done or self.finishing
 
     @property
     def received(self) -> int:

@@ -41,7 +41,13 @@ class ChecksumBacklog(msgspec.Struct, frozen=True, tag="checksum_backlog"):
     """Only behind this digest, in hexadecimal."""
 
 
-Job = SweepOrphans | Tidy | VerifyExternal | ChecksumBlob | ChecksumBacklog
+class FinishUpload(msgspec.Struct, frozen=True, tag="finish_upload"):
+    """Make an object of an upload of which all bytes have come."""
+
+    upload_id: str
+
+
+Job = SweepOrphans | Tidy | VerifyExternal | ChecksumBlob | ChecksumBacklog | FinishUpload
 
 
 def kind_of(job: Job | type[Job]) -> str:

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from drs_service.db import objects
-from drs_service.db.changes import BlobChanged, Change, ObjectChanged
+from drs_service.db import objects, uploads
+from drs_service.db.changes import BlobChanged, Change, ObjectChanged, TurnCalled
 from drs_service.db.pool import Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.digest import Digest
 from drs_service.domain.object_ids import is_object_id
 from drs_service.domain.objects import DrsObject, Tombstone
-from drs_service.errors import DrsServiceError, ObjectDeleted, ObjectNotFound, ObjectPending
+from drs_service.errors import DrsServiceError, ObjectDeleted, ObjectNotFound, ObjectPending, UploadFailed
 
 Face = TypeVar("Face")
 T = TypeVar("T")
@@ -49,11 +49,11 @@ class Objects(Generic[Face]):
     async def get(self, principal: Principal, object_id: str) -> Known[Face]:
         """ObjectNotFound if there is none, or none that principal may read: the two are not told apart.
 
-        ObjectDeleted, ObjectPending.
+        ObjectDeleted, ObjectPending, UploadFailed.
         """
         known = self._kept.get(object_id) or await self._read(object_id)
         if known is None:
-            raise ObjectNotFound
+            raise (await self._missing([object_id]))[object_id]
         check_readable(principal, known.object)
         return known
 
@@ -70,16 +70,28 @@ class Objects(Generic[Face]):
             self._kept.put_all(read.values(), since=since)
             found |= read
         answer: Found[Face] = Found()
+        reasons = await self._missing([object_id for object_id in wanted if object_id not in found])
         for object_id in wanted:
             try:
                 if object_id not in found:
-                    raise ObjectNotFound
+                    raise reasons[object_id]
                 check_readable(principal, found[object_id].object)
             except DrsServiceError as error:
                 answer.refused[object_id] = error
             else:
                 answer.known[object_id] = found[object_id]
         return answer
+
+    async def _missing(self, object_ids: Sequence[str]) -> dict[str, DrsServiceError]:
+        """Why there are no such objects: some are still to be made of uploads."""
+        reasons: dict[str, DrsServiceError] = {object_id: ObjectNotFound() for object_id in object_ids}
+        possible = [object_id for object_id in object_ids if is_object_id(object_id)]
+        if possible:
+            async with self._database.connection() as connection:
+                promised = await uploads.promised(connection, possible)
+            for object_id, failed in promised.items():
+                reasons[object_id] = ObjectPending() if failed is None else UploadFailed(failed)
+        return reasons
 
     async def _read(self, object_id: str) -> Known[Face] | None:
         if not is_object_id(object_id):
@@ -189,7 +201,8 @@ class Kept(Generic[Face]):
         self.changes_heard += 1  # what is being read now may be older than a change that nobody heard
 
     def on_change(self, change: Change) -> None:
-        self.changes_heard += 1
+        if not isinstance(change, TurnCalled):
+            self.changes_heard += 1
         match change:
             case ObjectChanged(object_id):
                 self._forget(object_id)

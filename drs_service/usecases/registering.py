@@ -43,6 +43,7 @@ from drs_service.errors import (
     ObjectPending,
     SizeMismatch,
     TooMany,
+    UploadPending,
 )
 from drs_service.jobs.kinds import VerifyExternal, enqueue
 from drs_service.usecases.checksumming import Checksumming, Unverified
@@ -166,6 +167,8 @@ class Registering:
                 upload = here.uploads.get(upload_id)
                 if upload is None or upload_id in registration.uploads:
                     raise CandidateInvalid("There is no such upload, or it was registered already.")
+                if upload.finishing:
+                    raise UploadPending
                 if upload.blob is None:
                     raise CandidateInvalid("The bytes of the upload have not come.")
                 registration.uploads.append(upload_id)

@@ -1,37 +1,30 @@
 """Uploads that come by and by, over any connection and to any node, and become an object when they are whole."""
 
-import asyncio
 import base64
 import hashlib
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.hashing import Hashing
-from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
 from drs_service.blobs.unfinished import Unfinished
-from drs_service.db import blobs, objects, uploads
+from drs_service.db import uploads
 from drs_service.db.pool import Database
 from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
 from drs_service.domain.candidates import Candidate, FromDigest
-from drs_service.domain.checksums import COMPUTABLE, Checksum
+from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.objects import DrsObject, NewObject
-from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
+from drs_service.domain.objects import DrsObject
+from drs_service.domain.uploads import Mark, Purpose, Upload
 from drs_service.errors import (
     CandidateInvalid,
-    ChecksumMismatch,
     DrsServiceError,
     Forbidden,
     OffsetMismatch,
-    PartsInvalid,
     SizeMismatch,
     Unavailable,
     UploadBusy,
@@ -39,15 +32,11 @@ from drs_service.errors import (
     UploadNotFound,
     UploadTooLarge,
 )
-from drs_service.usecases.announcing import ID_BYTES, hold_to
-from drs_service.usecases.recording import record
-from drs_service.usecases.registering import Registering, fresh_id
+from drs_service.usecases.announcing import ID_BYTES
+from drs_service.usecases.finishing import Finishing
+from drs_service.usecases.holding import Holding
+from drs_service.usecases.registering import Registering
 from drs_service.usecases.turns import Interruption, Turns
-
-TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
-TURN_RETRY = 0.02  # seconds
-CARRIED = 4096  # uploads whose hash is carried on in this process
-MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +82,19 @@ class Resuming:
         database: Database,
         store: BlobStore,
         registering: Registering,
+        holding: Holding,
+        finishing: Finishing,
         turns: Turns,
         *,
         lifetime: timedelta,
-        checksums: Collection[str] = (),
     ) -> None:
         self._database = database
         self._store = store
         self._registering = registering
+        self._holding = holding
+        self._finishing = finishing
         self._turns = turns
         self._lifetime = lifetime
-        self._checksums = checksums
-        self._carried = Carried(CARRIED)
 
     async def create(self, principal: Principal, wanted: Wanted, first: Sending | None = None) -> Upload:
         """An upload of which first has come, if anything; or a complete one, if an object that principal may read has
@@ -163,7 +153,7 @@ class Resuming:
         try:
             await self.find(upload_id)
         except UploadNotFound:
-            size = sum(one.received for one in await self._parts(principal.id, parts))
+            size = sum(one.received for one in await self._finishing.parts(principal.id, parts))
             self._check_size(size)
             await self._insert(await self._begun(principal, wanted, upload_id, size=size))
         return await self._complete(upload_id)
@@ -171,20 +161,6 @@ class Resuming:
     def _check_size(self, size: int | None) -> None:
         if size is not None and size > self._store.max_bytes:
             raise UploadTooLarge(f"The upload has {size} bytes; at most {self._store.max_bytes} are accepted.")
-
-    async def _parts(self, owner: str, ids: Sequence[str]) -> list[Upload]:
-        """PartsInvalid unless all of them are complete parts of the same sender."""
-        if not 1 <= len(ids) <= MAX_PARTS or not all(map(is_upload_id, ids)):
-            raise PartsInvalid
-        async with self._database.connection() as connection:
-            found = await uploads.select(connection, ids)
-        for one in ids:
-            part = found.get(one)
-            if part is None or part.purpose is not Purpose.PART or part.owner != owner:
-                raise PartsInvalid(f"There is no partial upload {one}.")
-            if not part.is_complete:
-                raise PartsInvalid(f"The partial upload {one} is not complete.")
-        return [found[one] for one in ids]
 
     async def _made_of_what_is_here(self, principal: Principal, upload: Upload) -> DrsObject | None:
         """An object, if one that principal may read has the bytes already."""
@@ -207,43 +183,37 @@ class Resuming:
         return made
 
     async def find(self, upload_id: str) -> Upload:
-        """How far it has come, as of now. UploadNotFound."""
-        if not is_upload_id(upload_id):
-            raise UploadNotFound
-        async with self._database.connection() as connection:
-            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
-        if upload is None:
-            raise UploadNotFound
-        return upload
+        """How far it has come, as of now, or that nothing becomes of it. UploadNotFound."""
+        return await self._holding.look(upload_id)
 
     async def settle(self, upload_id: str, *, ends_by_size: bool) -> Upload:
         """How far it has come, once whoever was sending has stopped: the next one may go on there.
 
-        UploadNotFound, UploadBusy, UploadLost; and if it ends by its size, what `send` raises at the last byte: whoever
-        is told then that all bytes are here takes it to be done, so an object that could not be made before is made
-        now.
+        UploadNotFound, UploadFailed, UploadBusy, UploadLost; and if it ends by its size, what `send` raises at the last
+        byte: whoever is told then that all bytes are here takes it to be done, so an object that could not be made
+        before is made now.
         """
-        upload = await self.find(upload_id)
-        if upload.is_done:
+        upload = await self._holding.find(upload_id)
+        if upload.is_closed:
             return upload
-        async with self._held(upload_id) as (upload, unfinished):
+        async with self._holding.held(upload_id) as (upload, unfinished):
             is_whole = ends_by_size and upload.is_complete and upload.purpose is not Purpose.PART
             if unfinished is not None and is_whole:
-                return await self._finish(upload, unfinished)
+                return await self._finishing.finish(upload, unfinished)
             return upload
 
     async def send(self, upload_id: str, sending: Sending) -> Upload:
         """Go on with an upload; with the last byte it becomes an object. What came before an error stays, unless a
         checksum was expected of it.
 
-        Forbidden, UploadNotFound, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch, UploadTooLarge,
-        ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
+        Forbidden, UploadNotFound, UploadFailed, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch,
+        UploadTooLarge, ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
         """
-        upload = await self.find(upload_id)
+        upload = await self._holding.find(upload_id)
         if upload.parts is not None:
             raise Forbidden("Nothing is added to an upload that is joined of others.")
-        if not upload.is_done:
-            async with self._held(upload_id) as (upload, unfinished):
+        if not upload.is_closed:
+            async with self._holding.held(upload_id) as (upload, unfinished):
                 if unfinished is not None:
                     return await self._receive(upload, unfinished, sending)
         # The answer to the last request may have been lost on its way.
@@ -262,23 +232,15 @@ class Resuming:
         upload = await self._sized(upload, size)
 
         async def tell(mark: Mark) -> None:
-            await self._tell(upload, unfinished.mark, mark)
+            await self._holding.tell(upload, unfinished.mark, mark)
 
         with self._turns.taken(upload.id, sending.interruption):
             await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
         if sending.ends:
             upload = await self._sized(upload, self._size_said(upload, unfinished.mark.offset))
         if sending.ends is not False and unfinished.mark.offset == upload.size:
-            return await self._finish(upload, unfinished)
-        return await self.find(upload.id)
-
-    async def _tell(self, upload: Upload, before: Mark, after: Mark) -> None:
-        async with self._database.connection() as connection:
-            told = await uploads.received(connection, upload.id, before, after, lifetime=self._lifetime)
-        if not told:
-            if (await self.find(upload.id)).is_done:
-                raise UploadDone  # all of it was sent in another way
-            raise UploadBusy
+            return await self._finishing.finish(upload, unfinished)
+        return await self._holding.find(upload.id)
 
     def _size_said(self, upload: Upload, total: int | None) -> int | None:
         """The size that its sender knows by now. SizeMismatch, UploadTooLarge."""
@@ -300,145 +262,27 @@ class Resuming:
 
     async def terminate(self, upload_id: str) -> None:
         """Forget an upload and what has come of it; an object that was made of it stays. UploadNotFound, UploadBusy."""
-        upload = await self.find(upload_id)
-        if upload.handle is not None and not upload.is_done:
-            async with self._held(upload_id) as (upload, unfinished):
+        upload = await self._holding.look(upload_id)
+        if upload.handle is not None and not upload.is_closed and upload.failed is None:
+            async with self._holding.held(upload_id) as (upload, unfinished):
                 if unfinished is not None:
-                    await self._forget(upload, unfinished)
+                    await self._holding.forget(upload, unfinished)
                     return
         async with self._database.transaction() as connection:
             await uploads.delete(connection, [upload_id])
-
-    async def _forget(self, upload: Upload, unfinished: Unfinished) -> None:
-        async with self._database.transaction() as connection:
-            await uploads.delete(connection, [upload.id])
-        await unfinished.discard()
+        if upload.handle is not None:
+            await self._store.forget(upload.handle)  # a worker that has it works in vain
 
     async def _complete(self, upload_id: str) -> Upload:
         """Make of an upload what it is to be: nothing more will come."""
-        upload = await self.find(upload_id)
-        if not upload.is_done:
-            async with self._held(upload_id) as (upload, unfinished):
+        upload = await self._holding.find(upload_id)
+        if not upload.is_closed:
+            async with self._holding.held(upload_id) as (upload, unfinished):
                 if unfinished is not None:
-                    await self._gather(upload, unfinished)
-                    upload = await self._finish(upload, unfinished)
-        for part_id in dict.fromkeys(upload.parts or ()):
-            with suppress(UploadNotFound, UploadBusy, Unavailable):  # what stays behind expires
-                await self.terminate(part_id)
+                    upload = await self._finishing.finish(upload, unfinished)
+        if upload.is_done:
+            await self._finishing.drop_parts(upload)
         return upload
-
-    async def _gather(self, upload: Upload, unfinished: Unfinished) -> None:
-        """Join the parts. Nobody knows how far this came when it fails: it is begun again."""
-        if upload.parts is None or upload.is_complete:
-            return
-        try:
-            for part in await self._parts(upload.owner, upload.parts):
-                async with self._held(part.id) as (_, piece):
-                    assert piece is not None, "a part stays a part"
-                    async with aclosing(piece.reread()) as source:
-                        await unfinished.receive(source, most=part.received, tell=unsafe)
-        except (PartsInvalid, UploadNotFound) as error:
-            await self._forget(upload, unfinished)
-            raise PartsInvalid("A partial upload has gone.") from error
-        # What will be published is never cut off and begun again.
-        await self._tell(upload, upload.mark, unfinished.mark)
-
-    @asynccontextmanager
-    async def _held(self, upload_id: str) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
-        """An upload for oneself, as it is once everybody else has let go of it; nothing if it is done by then.
-
-        UploadNotFound, UploadBusy, UploadLost.
-        """
-        async with AsyncExitStack() as stack:
-            unfinished = await self._turn(upload_id, stack)
-            # Only now is it certain how far it has come.
-            try:
-                upload = await self.find(upload_id)
-            except UploadNotFound:
-                await unfinished.discard()
-                raise
-            if upload.is_done:
-                await unfinished.discard()
-                yield upload, None
-                return
-            await unfinished.go_on(upload.mark, self._hashing(upload))
-            try:
-                yield upload, unfinished
-            finally:
-                self._carried.put(upload_id, unfinished.mark, unfinished.hashing)
-
-    async def _turn(self, upload_id: str, stack: AsyncExitStack) -> Unfinished:
-        """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy."""
-        deadline = time.monotonic() + TURN_PATIENCE
-        while True:
-            handle = (await self.find(upload_id)).handle
-            if handle is None:
-                raise UploadDone
-            try:
-                return await stack.enter_async_context(self._store.resume(handle))
-            except UploadBusy:
-                if time.monotonic() > deadline:
-                    raise
-            await self._turns.call(upload_id)
-            await asyncio.sleep(TURN_RETRY)
-
-    def _hashing(self, upload: Upload) -> Hashing | None:
-        carried = self._carried.take(upload.id, upload.mark)
-        if carried is None and upload.received == 0 and (upload.checksums or upload.purpose is not Purpose.PART):
-            return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
-        return carried
-
-    async def _finish(self, upload: Upload, unfinished: Unfinished) -> Upload:
-        """All bytes have come."""
-        if upload.purpose is Purpose.PART and not upload.checksums:
-            return await self.find(upload.id)
-        arrival = await unfinished.finish(frozenset({one.algorithm for one in upload.checksums} & COMPUTABLE))
-        try:
-            hold_to(upload, arrival)
-        except (SizeMismatch, ChecksumMismatch):
-            # They will not become right by waiting: the sender has to begin again.
-            await self._forget(upload, unfinished)
-            raise
-        if upload.purpose is Purpose.PART:
-            return await self.find(upload.id)
-        await arrival.keep()
-        await self._record(upload, arrival)
-        await unfinished.discard()
-        return await self.find(upload.id)
-
-    async def _record(self, upload: Upload, arrival: Arrival) -> None:
-        digest = arrival.blob.digest
-        async with self._database.transaction() as connection:
-            await blobs.lock(connection, [digest])
-            now = (await uploads.select_locked(connection, [upload.id])).get(upload.id)
-            if now is None:
-                raise UploadNotFound
-            if now.is_done:
-                return  # all of it was sent in another way
-            await record(connection, self._store.place, [arrival], algorithms=self._checksums)
-            if upload.purpose is Purpose.ANNOUNCED:
-                await uploads.arrived(connection, upload.id, digest)
-                return
-            made = new_object(upload, arrival)
-            await objects.insert(connection, [made])
-            await uploads.finished(connection, upload.id, made.id, arrival.blob.size)
-
-
-def new_object(upload: Upload, arrival: Arrival) -> NewObject:
-    read = {"sha-256", *(one.algorithm for one in arrival.checksums)}
-    return NewObject(
-        id=fresh_id(),
-        blob=arrival.blob,
-        name=upload.name.portable,
-        file_name=upload.name.original,
-        media_type=upload.media_type,
-        owner=upload.owner,
-        space=upload.space,
-        description=upload.description,
-        aliases=upload.aliases,
-        tags=upload.tags,
-        stated=tuple(one for one in upload.checksums if one.algorithm not in read),
-    )
 
 
 def check_offset(offset: int, upload: Upload) -> None:
@@ -457,27 +301,3 @@ def joined_id(principal: Principal, parts: Sequence[str]) -> str:
     """Of the upload that is joined of these: as unguessable as they are."""
     said = hashlib.sha256("\0".join((principal.id, *parts)).encode()).digest()
     return base64.urlsafe_b64encode(said[:ID_BYTES]).decode()
-
-
-async def unsafe(_: Mark) -> None:
-    """Of what is joined of others nothing need be known: it is joined again."""
-
-
-class Carried:
-    """Hashes of the uploads that this process has served last, as far as these have come."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._by_id: OrderedDict[str, tuple[Mark, Hashing]] = OrderedDict()
-
-    def put(self, upload_id: str, mark: Mark, hashing: Hashing | None) -> None:
-        self._by_id.pop(upload_id, None)
-        if hashing is not None:
-            self._by_id[upload_id] = mark, hashing
-            if len(self._by_id) > self._size:
-                self._by_id.popitem(last=False)
-
-    def take(self, upload_id: str, mark: Mark) -> Hashing | None:
-        """Once: whoever takes it lets it see more. None if it has not seen the upload as far as this."""
-        come, hashing = self._by_id.pop(upload_id, (None, None))
-        return hashing if come == mark else None

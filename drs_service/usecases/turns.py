@@ -6,11 +6,13 @@ safe, and the next one goes on behind that.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
-from drs_service.db import changes
+from drs_service.db import changes, uploads
 from drs_service.db.pool import Database
+from drs_service.errors import Unavailable, UploadBusy
 
 
 class Interruption:
@@ -39,8 +41,24 @@ class Interruption:
 
 class Turns:
     def __init__(self, database: Database) -> None:
+        self.node = secrets.randbits(31)
+        """Of this process: a lock says that it lives, for as long as changes are listened to under this number."""
         self._database = database
         self._senders: dict[str, Interruption] = {}
+
+    @asynccontextmanager
+    async def had(self, upload_id: str) -> AsyncIterator[None]:
+        """Have an upload whose place keeps nobody out. UploadBusy while another one has it who lives."""
+        turn = f"{self.node} {secrets.token_hex(8)}"
+        async with self._database.connection() as connection:
+            if not await uploads.take(connection, upload_id, turn):
+                raise UploadBusy
+        try:
+            yield
+        finally:
+            with suppress(Unavailable):  # then it is found out that this process lives no longer
+                async with self._database.connection() as connection:
+                    await uploads.leave(connection, upload_id, turn)
 
     @contextmanager
     def taken(self, upload_id: str, interruption: Interruption) -> Iterator[None]:
@@ -65,3 +83,13 @@ class Turns:
         sender = self._senders.get(upload_id)
         if sender is not None:
             sender.call()
+
+    def on_connect(self) -> None:
+        """Nothing is kept that could be old."""
+
+    def on_change(self, change: changes.Change) -> None:
+        if isinstance(change, changes.TurnCalled):
+            self.on_call(change.upload_id)
+
+    def on_loss(self) -> None:
+        """Nobody is called while nothing is heard; whoever sends stops by himself then."""

@@ -147,6 +147,8 @@ REFUSED = [
     ("uploads_received_within", an_upload(purpose="'object'", received="2")),
     ("uploads_received_within", an_upload(purpose="'object'", received="-1", size="NULL")),
     ("uploads_object_of_objects", an_upload(object_id="'there'")),
+    ("uploads_promised_of_objects", an_upload(promised_id="'there'")),
+    ("uploads_finishing_once", an_upload(finishing="true", failed="'wrong'")),
     ("uploads_checksums_map", an_upload(checksums="'[]'")),
     (
         "idempotency_keys_key_length",
@@ -298,7 +300,7 @@ async def administer(url: str, statements: str) -> None:
 async def test_the_service_needs_no_right_to_change_the_schema(role: str, store: BlobStore) -> None:
     async with open_database(role, name="drs-service tests", size=3, statement_cache=100) as database:
         objects: Objects[str] = Objects(database, face=lambda one: one.name, keep=10)
-        listening = asyncio.create_task(changes.listen(role, objects.changes))
+        listening = asyncio.create_task(changes.listen(role, objects.changes, node=1))
         await check_store(database, store)
         sweep = Sweep(database, store)
         kept = await Uploads(database, store, sweep).put(ANONYMOUS, incoming(b"content"))

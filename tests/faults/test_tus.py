@@ -24,6 +24,8 @@ from drs_service.domain.names import file_name
 from drs_service.errors import DrsServiceError, StorageFull, StorageUnavailable
 from drs_service.settings import Secret, Settings
 from drs_service.usecases.checksumming import Checksumming
+from drs_service.usecases.finishing import Finishing
+from drs_service.usecases.holding import Holding
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming, Sending, Wanted
 from drs_service.usecases.sweep import Sweep
@@ -127,7 +129,7 @@ def test_an_upload_survives_any_cuts(places: Settings) -> None:
                 runner.run(survive(services, cuts, size))
 
             survives()
-            assert not staged_files(places)
+            runner.run(until(lambda: not staged_files(places)))
         finally:
             runner.run(nodes.aclose())
 
@@ -256,13 +258,16 @@ async def test_a_write_that_fails_is_made_up_for(
 
 
 def resuming(database: Database, driver: BlobDriver) -> Resuming:
-    store = BlobStore(driver, place="primary", max_bytes=SIZE)
+    store, lifetime, turns = BlobStore(driver, place="primary", max_bytes=SIZE), timedelta(hours=1), Turns(database)
+    holding = Holding(database, store, turns, lifetime=lifetime)
     return Resuming(
         database,
         store,
         Registering(database, Checksumming(database, store, ()), max_entries=1, verify_external=False),
-        Turns(database),
-        lifetime=timedelta(hours=1),
+        holding,
+        Finishing(database, store, holding, lifetime=lifetime, at_once=SIZE),
+        turns,
+        lifetime=lifetime,
     )
 
 

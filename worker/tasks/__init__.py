@@ -5,30 +5,44 @@ from datetime import timedelta
 
 from drs_service.blobs.store import BlobStore
 from drs_service.db.pool import Database
-from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, Job, SweepOrphans, Tidy, VerifyExternal
+from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, FinishUpload, Job, SweepOrphans, Tidy, VerifyExternal
 from drs_service.jobs.running import Patient, Task
 from drs_service.outgoing.http import StrangersHttp
 from drs_service.settings import Settings
 from drs_service.usecases.checksumming import Checksumming
+from drs_service.usecases.finishing import Finishing
+from drs_service.usecases.holding import Holding
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.tidying import Tidying
+from drs_service.usecases.turns import Turns
 from drs_service.usecases.verifying import Verifying
 from worker.tasks.checksum_backlog import checksum_backlog
 from worker.tasks.checksum_blob import checksum_blob
+from worker.tasks.finish_upload import finish_upload
 from worker.tasks.sweep_orphans import sweep_orphans
 from worker.tasks.tidy import tidy
 from worker.tasks.verify_external import verify_external
 
 
 def tasks(
-    database: Database, store: BlobStore, http: StrangersHttp, settings: Settings
+    database: Database, store: BlobStore, http: StrangersHttp, turns: Turns, settings: Settings
 ) -> Mapping[type[Job], Task | Patient]:
     """What is done for each kind."""
     checksumming = Checksumming(database, store, settings.checksums)
     grace = timedelta(seconds=settings.sweep_grace_seconds)
+    lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
+    finishing = Finishing(
+        database,
+        store,
+        Holding(database, store, turns, lifetime=lifetime),
+        lifetime=lifetime,
+        checksums=settings.checksums,
+        at_once=settings.finish_at_once_bytes,
+    )
     return {
         ChecksumBlob: checksum_blob(checksumming),
         ChecksumBacklog: checksum_backlog(checksumming),
+        FinishUpload: finish_upload(finishing),
         SweepOrphans: sweep_orphans(Sweep(database, store), grace=grace),
         Tidy: tidy(Tidying(database, store)),
         VerifyExternal: verify_external(Verifying(database, http)),

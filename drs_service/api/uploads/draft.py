@@ -24,7 +24,7 @@ from drs_service.api.bodies import (
     list_header,
 )
 from drs_service.api.drs import shapes
-from drs_service.api.errors import Error
+from drs_service.api.errors import RETRY_AFTER, Error
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.streaming import Bytes
@@ -138,6 +138,11 @@ class Draft:
     ) -> ASGIApp:
         """What the upload became; or how far it has come, with the status otherwise."""
         said = {**self._state(upload), **headers}
+        if upload.finishing:
+            said |= {"retry-after": RETRY_AFTER, "content-length": "0"}
+            if upload.promised_id is not None:
+                said["content-location"] = self._urls.object(upload.promised_id)
+            return Bytes(202, {**NO_STORE, **said})
         if upload.object_id is None:
             return Bytes(otherwise, {**NO_STORE, **said, **({} if otherwise == 204 else {"content-length": "0"})})
         known = await self._objects.get(principal_of(request), upload.object_id)
@@ -147,7 +152,7 @@ class Draft:
     def _state(self, upload: Upload) -> dict[str, str]:
         left = max(0, int((upload.expires_at - datetime.now(UTC)).total_seconds()))
         return {
-            "upload-complete": "?1" if upload.is_done else "?0",
+            "upload-complete": "?1" if upload.is_closed else "?0",
             "upload-offset": str(upload.received),
             "upload-limit": self._limit(left),
         }

@@ -18,6 +18,8 @@ from drs_service.api.public import PublicUrls
 from drs_service.domain.uploads import Upload
 from drs_service.usecases.resuming import Resuming
 
+State = Literal["open", "arrived", "finishing", "complete", "failed"]
+
 
 class Made(msgspec.Struct, kw_only=True):
     """The object that an upload became."""
@@ -31,8 +33,10 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     id: str
     name: str
-    state: Literal["open", "arrived", "complete"]
-    """arrived: all bytes are here, and wait to be registered or joined, or to be made an object of."""
+    state: State
+    """arrived: all bytes are here, and wait to be registered or joined, or to be made an object of.
+    finishing: a worker verifies or joins them; the object has its id already, and answers 202 until then.
+    """
     received: int
     """Bytes that are safe."""
     expires_at: datetime
@@ -40,6 +44,8 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     size: int | UnsetType = UNSET
     """Bytes of the whole, once its sender knows."""
     object: Made | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    """Why nothing becomes of it."""
 
 
 def routes(resuming: Resuming, urls: PublicUrls) -> list[HTTPRouteHandler]:
@@ -59,14 +65,25 @@ def routes(resuming: Resuming, urls: PublicUrls) -> list[HTTPRouteHandler]:
 
 
 def progress(upload: Upload, urls: PublicUrls) -> Progress:
-    made = Made(id=upload.object_id, self_uri=urls.drs(upload.object_id)) if upload.object_id is not None else UNSET
+    becomes = upload.object_id or upload.promised_id
     return Progress(
         id=upload.id,
         name=upload.name.original,
-        state="complete" if made else "arrived" if upload.is_complete else "open",
+        state=state(upload),
         received=upload.received,
         size=upload.size if upload.size is not None else UNSET,
         expires_at=upload.expires_at,
         tus_url=urls.tus(upload.id),
-        object=made,
+        object=Made(id=becomes, self_uri=urls.drs(becomes)) if becomes is not None else UNSET,
+        reason=upload.failed if upload.failed is not None else UNSET,
     )
+
+
+def state(upload: Upload) -> State:
+    if upload.object_id is not None:
+        return "complete"
+    if upload.failed is not None:
+        return "failed"
+    if upload.finishing:
+        return "finishing"
+    return "arrived" if upload.is_complete else "open"

@@ -83,11 +83,12 @@ REFUSALS = {
     460: ResponseSpec(Error, description="The body has not the checksum stated of it; it was thrown away."),
     507: ResponseSpec(Error, description="The storage is full."),
 }
+FINISHING = ResponseSpec(None, description="All bytes are here, and are being verified; so says the draft alone.")
 OF_SPEAKING = {204: ResponseSpec(None, description="The headers say it.")}
 OF_ONE = {
     404: ResponseSpec(Error, description="There is no such upload, or none any more."),
     409: ResponseSpec(Error, description="The offset is not where the upload has come to, or nothing can be added."),
-    410: ResponseSpec(Error, description="What was sent is no longer there."),
+    410: ResponseSpec(Error, description="What was sent is no longer there, or is not what was stated of it."),
     **REFUSALS,
 }
 
@@ -144,6 +145,7 @@ def routes(of_tus: tus.Tus, of_draft: draft.Draft) -> list[HTTPRouteHandler]:
         responses={
             200: ResponseSpec(shapes.DrsObject, description="It is complete; so says the draft alone."),
             201: ResponseSpec(None, description="It has begun, and its URL is in Location."),
+            202: FINISHING,
             **REFUSALS,
         },
         operation_class=CREATION,
@@ -173,6 +175,7 @@ def routes(of_tus: tus.Tus, of_draft: draft.Draft) -> list[HTTPRouteHandler]:
         summary="Go on with an upload",
         responses={
             200: ResponseSpec(shapes.DrsObject, description="It is complete; so says the draft alone."),
+            202: FINISHING,
             204: ResponseSpec(None, description="It has come to Upload-Offset."),
             **OF_ONE,
         },

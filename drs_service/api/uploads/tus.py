@@ -9,6 +9,7 @@ from litestar import Response
 from litestar.types import ASGIApp
 
 from drs_service.api.bodies import AnyRequest, body_of, check_is, content_length, has_body, list_header
+from drs_service.api.errors import RETRY_AFTER
 from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.streaming import Bytes
@@ -158,9 +159,15 @@ def part_of(url: str, urls: PublicUrls) -> str:
 
 def progress(upload: Upload, urls: PublicUrls) -> dict[str, str]:
     """How far it has come, and until when it is waited for."""
-    said = {"upload-offset": str(upload.received), "upload-expires": format_datetime(upload.expires_at, usegmt=True)}
-    if upload.object_id is not None:
-        said["content-location"] = urls.object(upload.object_id)
+    said = {"upload-expires": format_datetime(upload.expires_at, usegmt=True)}
+    # tus 1.0.0, Concatenation: a final upload has no offset before it is joined.
+    if upload.parts is None or upload.is_complete:
+        said["upload-offset"] = str(upload.received)
+    becomes = upload.object_id or upload.promised_id
+    if becomes is not None:
+        said["content-location"] = urls.object(becomes)
+    if upload.finishing:
+        said["retry-after"] = RETRY_AFTER
     return said
 
 

@@ -1,0 +1,133 @@
+"""An upload for oneself: whoever goes on with it, on whatever node, is the only one who does."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from drs_service.blobs.hashing import Hashing
+from drs_service.blobs.store import BlobStore
+from drs_service.blobs.unfinished import Unfinished
+from drs_service.db import uploads
+from drs_service.db.pool import Database
+from drs_service.domain.checksums import COMPUTABLE
+from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
+from drs_service.errors import UploadBusy, UploadDone, UploadFailed, UploadNotFound
+from drs_service.usecases.turns import Turns
+
+TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
+TURN_RETRY = 0.02  # seconds
+CARRIED = 4096  # uploads whose hash is carried on in this process
+
+
+class Holding:
+    def __init__(self, database: Database, store: BlobStore, turns: Turns, *, lifetime: timedelta) -> None:
+        self._database = database
+        self._store = store
+        self._turns = turns
+        self._lifetime = lifetime
+        self._carried = Carried(CARRIED)
+
+    async def look(self, upload_id: str) -> Upload:
+        """How far it has come, as of now. UploadNotFound."""
+        if not is_upload_id(upload_id):
+            raise UploadNotFound
+        async with self._database.connection() as connection:
+            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
+        if upload is None:
+            raise UploadNotFound
+        return upload
+
+    async def find(self, upload_id: str) -> Upload:
+        """The same of one of which something can become. UploadNotFound, UploadFailed."""
+        upload = await self.look(upload_id)
+        if upload.failed is not None:
+            raise UploadFailed(f"Nothing can become of this upload: {upload.failed}")
+        return upload
+
+    @asynccontextmanager
+    async def held(self, upload_id: str, *, finishing: bool = False) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
+        """An upload for oneself, as it is once everybody else has let go of it; nothing if it is done by then, or a
+        worker finishes it, unless this is that worker.
+
+        UploadNotFound, UploadFailed, UploadBusy, UploadLost.
+        """
+        async with AsyncExitStack() as stack:
+            unfinished = await self._turn(upload_id, stack)
+            # Only now is it certain how far it has come.
+            try:
+                upload = await self.find(upload_id)
+            except UploadNotFound:
+                await unfinished.discard()
+                raise
+            if upload.is_done:
+                await unfinished.discard()
+            if upload.is_done or upload.finishing is not finishing:
+                yield upload, None
+                return
+            await unfinished.go_on(upload.mark, self._hashing(upload))
+            try:
+                yield upload, unfinished
+            finally:
+                self._carried.put(upload_id, unfinished.mark, unfinished.hashing)
+
+    async def _turn(self, upload_id: str, stack: AsyncExitStack) -> Unfinished:
+        """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy."""
+        deadline = time.monotonic() + TURN_PATIENCE
+        while True:
+            handle = (await self.find(upload_id)).handle
+            if handle is None:
+                raise UploadDone
+            try:
+                if not self._store.keeps_out:
+                    await stack.enter_async_context(self._turns.had(upload_id))
+                return await stack.enter_async_context(self._store.resume(handle))
+            except UploadBusy:
+                await stack.aclose()
+                if time.monotonic() > deadline:
+                    raise
+            await self._turns.call(upload_id)
+            await asyncio.sleep(TURN_RETRY)
+
+    def _hashing(self, upload: Upload) -> Hashing | None:
+        carried = self._carried.take(upload.id, upload.mark)
+        if carried is None and upload.received == 0 and (upload.checksums or upload.purpose is not Purpose.PART):
+            return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
+        return carried
+
+    async def tell(self, upload: Upload, before: Mark, after: Mark) -> None:
+        """Write down how far it has come. UploadNotFound, UploadFailed, UploadDone, UploadBusy."""
+        async with self._database.connection() as connection:
+            told = await uploads.received(connection, upload, before, after, lifetime=self._lifetime)
+        if not told:
+            if (await self.find(upload.id)).is_done:
+                raise UploadDone  # all of it was sent in another way
+            raise UploadBusy  # somebody else took it from us, for we seemed to be dead
+
+    async def forget(self, upload: Upload, unfinished: Unfinished) -> None:
+        """There was never such an upload."""
+        async with self._database.transaction() as connection:
+            await uploads.delete(connection, [upload.id])
+        await unfinished.discard()
+
+
+class Carried:
+    """Hashes of the uploads that this process has served last, as far as these have come."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._by_id: OrderedDict[str, tuple[Mark, Hashing]] = OrderedDict()
+
+    def put(self, upload_id: str, mark: Mark, hashing: Hashing | None) -> None:
+        self._by_id.pop(upload_id, None)
+        if hashing is not None:
+            self._by_id[upload_id] = mark, hashing
+            if len(self._by_id) > self._size:
+                self._by_id.popitem(last=False)
+
+    def take(self, upload_id: str, mark: Mark) -> Hashing | None:
+        """Once: whoever takes it lets it see more. None if it has not seen the upload as far as this."""
+        come, hashing = self._by_id.pop(upload_id, (None, None))
+        return hashing if come == mark else None
