@@ -27,6 +27,7 @@ from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
 from drs_service.usecases.checksumming import Checksumming
+from drs_service.usecases.directing import Directing
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.finding import Finding
 from drs_service.usecases.finishing import Finishing
@@ -78,6 +79,9 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
             announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
             resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
+            directing=Directing(database, store.direct, holding, finishing, lifetime=lifetime)
+            if store.direct
+            else None,
             statistics=Statistics(database),
             health=Health(database, store),
         )

@@ -45,6 +45,8 @@ DrsServiceError
 │   ├── TusVersionUnsupported
 │   ├── DraftInvalid
 │   ├── PartsInvalid
+│   ├── PartsMissing
+│   ├── DirectImpossible
 │   ├── UploadConflict
 │   ├── IdempotencyKeyInvalid
 │   ├── IdempotencyKeyReused
@@ -355,6 +357,18 @@ class PartsInvalid(Rejected):
     """An upload is joined of complete partial uploads, at least one and not too many."""
 
     code = "parts_invalid"
+
+
+class PartsMissing(Rejected):
+    """Not all parts of the upload have come, or some have another size."""
+
+    code = "parts_missing"
+
+
+class DirectImpossible(Rejected):
+    """This upload cannot be brought to the storage itself."""
+
+    code = "direct_impossible"
 
 
 class UploadConflict(Rejected):

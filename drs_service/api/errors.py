@@ -25,6 +25,8 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.UploadConflict:       409,
     errors.UploadDone:           409,
     errors.OffsetMismatch:       409,
+    errors.PartsMissing:         409,
+    errors.DirectImpossible:     409,
     errors.ArchiveImpossible:    409,
     errors.ObjectDeleted:        410,
     errors.UploadLost:           410,

@@ -23,7 +23,7 @@ from drs_service.api.guard import Guard
 from drs_service.api.json_requests import JsonRequest
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
-from drs_service.api.uploads import announced, progress, resumable
+from drs_service.api.uploads import announced, direct, progress, resumable
 from drs_service.api.uploads import routes as uploads
 from drs_service.api.uploads.draft import Draft
 from drs_service.api.uploads.tus import Tus
@@ -31,6 +31,7 @@ from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
+from drs_service.usecases.directing import Directing
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
@@ -55,6 +56,7 @@ class UseCases:
     changing: Changing
     announcing: Announcing
     resuming: Resuming
+    directing: Directing | None
     statistics: Statistics
     health: Health
 
@@ -93,7 +95,8 @@ def build(
             *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
-            *progress.routes(usecases.resuming, urls),
+            *progress.routes(usecases.resuming, urls, direct=usecases.directing is not None),
+            *(direct.routes(usecases.directing, urls) if usecases.directing is not None else []),
             Router(
                 "/",
                 route_handlers=resumable.routes(tus, draft),

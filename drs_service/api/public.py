@@ -29,6 +29,9 @@ class PublicUrls:
     def upload(self, upload_id: str) -> str:
         return f"{self._base}/uploads/{upload_id}"
 
+    def parts(self, upload_id: str) -> str:
+        return f"{self._base}/uploads/{upload_id}/parts"
+
     def tus(self, upload_id: str) -> str:
         return f"{self._base}/tus/{upload_id}"
 

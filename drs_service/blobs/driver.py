@@ -7,8 +7,8 @@ errors of `drs_service.errors`; a key that is not there is a `KeyError`.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from drs_service.domain.uploads import Mark
 
@@ -64,6 +64,40 @@ class Waiting(Staged, Protocol):
 
     async def leave(self) -> None:
         """Let others go on. What came since the last sync may be lost. May be called again, and after discard."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartHere:
+    """A part that its sender has brought to the place."""
+
+    number: int
+    """Counted from 1."""
+    size: int
+    tag: str
+    """Of exactly these bytes."""
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """An optional power of a place: what waits under a handle may come by parts that go past us."""
+
+    async def begin_parts(self, handle: str) -> str:
+        """What the parts are to be brought to. Nobody can read it, and it is forgotten with the handle."""
+
+    async def presign_part(self, handle: str, parts: str, number: int, valid: timedelta) -> str:
+        """A URL to which whoever has it may PUT the bytes of a part, for so long."""
+
+    async def parts(self, handle: str, parts: str) -> Sequence[PartHere]:
+        """Those that have come. UploadLost."""
+
+    async def complete_parts(self, handle: str, parts: str, here: Sequence[PartHere]) -> Mark:
+        """Let them be, in this order, what waits under handle. No URL leads to it any more. UploadLost."""
+
+    async def joined(self, handle: str, parts: str) -> Mark | None:
+        """The mark that `complete_parts` has returned before, if it has."""
+
+    async def forget_parts(self, handle: str, parts: str) -> None:
+        """As if they had never been begun."""
 
 
 class BlobDriver(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from drs_service.blobs.driver import BlobDriver, Buffer, Entry
+from drs_service.blobs.driver import BlobDriver, Buffer, Direct, Entry
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.blobs.receiving import Arrival, Receiving
@@ -71,6 +71,11 @@ class BlobStore:
     def keeps_out(self) -> bool:
         """Whether `resume` keeps out those who go on with the same upload in other processes."""
         return self._driver.keeps_out
+
+    @property
+    def direct(self) -> Direct | None:
+        """The place itself, if uploads can be brought to it past us."""
+        return self._driver if isinstance(self._driver, Direct) else None
 
     async def begin(self) -> str:
         """The handle of an upload of which nothing has come yet."""

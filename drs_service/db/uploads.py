@@ -171,6 +171,21 @@ async def promised(connection: Connection, object_ids: Sequence[str]) -> dict[st
     return {row["promised_id"]: row["failed"] for row in await connection.fetch(PROMISED, object_ids)}
 
 
+DIRECTED = """
+    UPDATE uploads SET direct = coalesce(direct, $2), expires_at = now() + $3 WHERE id = $1 AND expires_at > now()
+    RETURNING direct
+"""
+
+
+async def directed(connection: Connection, upload_id: str, parts: str, *, lifetime: timedelta) -> str | None:
+    """Its parts are brought to the place itself: there, unless somebody else has begun that elsewhere. Returns where.
+
+    None if there is no such upload any more.
+    """
+    found: str | None = await connection.fetchval(DIRECTED, upload_id, parts, lifetime)
+    return found
+
+
 SIZED = "UPDATE uploads SET size = $2 WHERE id = $1 AND size IS NULL"
 
 
@@ -238,6 +253,7 @@ def upload(row: asyncpg.Record) -> Upload:
         promised_id=row["promised_id"],
         object_id=row["object_id"],
         failed=row["failed"],
+        direct=row["direct"],
         turn=row["turn"],
         metadata=row["metadata"],
         concat=row["concat"],

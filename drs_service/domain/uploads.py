@@ -78,6 +78,8 @@ class Upload:
     """What became of it."""
     failed: str | None = None
     """Why nothing will."""
+    direct: str | None = None
+    """What parts of it are brought to that go past us."""
     turn: str | None = None
     """Who goes on with it, if its place keeps nobody out."""
     metadata: str | None = None

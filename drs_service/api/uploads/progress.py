@@ -41,6 +41,8 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Bytes that are safe."""
     expires_at: datetime
     tus_url: str
+    parts_url: str | UnsetType = UNSET
+    """Tells where to bring the bytes past the service, if that can be."""
     size: int | UnsetType = UNSET
     """Bytes of the whole, once its sender knows."""
     object: Made | UnsetType = UNSET
@@ -48,7 +50,7 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Why nothing becomes of it."""
 
 
-def routes(resuming: Resuming, urls: PublicUrls) -> list[HTTPRouteHandler]:
+def routes(resuming: Resuming, urls: PublicUrls, *, direct: bool) -> list[HTTPRouteHandler]:
     @route(
         "/uploads/{upload_id:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -59,12 +61,12 @@ def routes(resuming: Resuming, urls: PublicUrls) -> list[HTTPRouteHandler]:
         },
     )
     async def get_upload(upload_id: FromPath[str]) -> ASGIApp:
-        return Json(progress(await resuming.find(upload_id), urls), cache_control="no-store")
+        return Json(progress(await resuming.find(upload_id), urls, direct=direct), cache_control="no-store")
 
     return [get_upload]
 
 
-def progress(upload: Upload, urls: PublicUrls) -> Progress:
+def progress(upload: Upload, urls: PublicUrls, *, direct: bool) -> Progress:
     becomes = upload.object_id or upload.promised_id
     return Progress(
         id=upload.id,
@@ -74,9 +76,14 @@ def progress(upload: Upload, urls: PublicUrls) -> Progress:
         size=upload.size if upload.size is not None else UNSET,
         expires_at=upload.expires_at,
         tus_url=urls.tus(upload.id),
+        parts_url=urls.parts(upload.id) if direct and may_go_past(upload) else UNSET,
         object=Made(id=becomes, self_uri=urls.drs(becomes)) if becomes is not None else UNSET,
         reason=upload.failed if upload.failed is not None else UNSET,
     )
+
+
+def may_go_past(upload: Upload) -> bool:
+    return not (upload.is_closed or upload.received) and upload.size is not None and upload.parts is None
 
 
 def state(upload: Upload) -> State:
