@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from drs_service.blobs.access import S3Access
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import identity, schema
@@ -22,7 +23,7 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
     """
     if settings.database_url is None or settings.storage_url is None:
         raise SettingsInvalid("DATABASE_URL and DRS_STORAGE_URL are not set; `drs-service serve` brings its own")
-    store = open_store(settings.storage_url, max_bytes=settings.max_upload_bytes)
+    store = open_store(settings.storage_url, max_bytes=settings.max_upload_bytes, s3=s3_access(settings))
     try:
         async with open_database(
             settings.database_url.reveal(),
@@ -33,6 +34,16 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
             yield database, store
     finally:
         await store.close()
+
+
+def s3_access(settings: Settings) -> S3Access:
+    secret = settings.s3_secret_access_key
+    return S3Access(
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=secret.reveal() if secret is not None else None,
+    )
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -57,7 +57,13 @@ class Settings:
     # Where it keeps things
     data_dir: Path = setting(Path("data"), "directory of the embedded database and of the local store")
     database_url: Secret | None = setting(None, "postgresql://…; default: an embedded PostgreSQL in the data directory")
-    storage_url: str | None = setting(None, "file:///absolute/path or memory:; default: the data directory")
+    storage_url: str | None = setting(
+        None, "file:///absolute/path, s3://bucket/prefix or memory:; default: the data directory"
+    )
+    s3_endpoint_url: str | None = setting(None, "where S3 is reached, if it is not Amazon's")
+    s3_region: str | None = setting(None, "region of the bucket; default: as AWS's own tools find it")
+    s3_access_key_id: str | None = setting(None, "who asks S3; default: as AWS's own tools find it")
+    s3_secret_access_key: Secret | None = setting(None, "and the secret that goes with it")
     postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
 
     # Limits
@@ -116,8 +122,8 @@ class Settings:
         values: dict[str, object] = {}
         faults: list[str] = []
         for one in fields(cls):
-            text = env.get(variable(one.name), "")
             try:
+                text = said(one, env)
                 if overrides.get(one.name) is not None:
                     values[one.name] = checked(one.metadata, overrides[one.name])
                 elif text:
@@ -147,8 +153,14 @@ class Settings:
                     f"DRS_CORS_ORIGINS: {origin!r} is not as browsers say it: scheme://host[:port] in lower case, "
                     "in ASCII, without a path, a final slash, or the scheme's own port"
                 )
-        if self.storage_url is not None and not re.match(r"(file:///|memory:)", self.storage_url):
-            found.append("DRS_STORAGE_URL: must be file:///absolute/path or memory:")
+        if self.storage_url is not None and not re.match(
+            r"(file:///|memory:|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[ -~]*)?$)", self.storage_url
+        ):
+            found.append("DRS_STORAGE_URL: must be file:///absolute/path, s3://bucket/prefix or memory:")
+        if self.s3_endpoint_url is not None and not is_http_url(self.s3_endpoint_url):
+            found.append("DRS_S3_ENDPOINT_URL: must be an http(s) URL")
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            found.append("DRS_S3_ACCESS_KEY_ID: goes with DRS_S3_SECRET_ACCESS_KEY; set both or neither")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
         for algorithm in self.checksums:
@@ -188,6 +200,20 @@ def variable(name: str) -> str:
     """The environment variable of a field. Some go by names that every platform gives them, one says DRS already."""
     own = {"database_url", "public_url", "xdg_state_home", "drs_1_2_prefix"}
     return name.upper() if name in own else f"DRS_{name.upper()}"
+
+
+def said(one: "Field[Any]", env: Mapping[str, str]) -> str:
+    """What env says of a field; of a secret perhaps only the file that holds it. ValueError."""
+    name = variable(one.name)
+    path = env.get(f"{name}_FILE", "") if one.type == Secret | None else ""
+    if not path:
+        return env.get(name, "")
+    if env.get(name):
+        raise ValueError(f"{name}_FILE is set as well: which is it?")
+    try:
+        return Path(path).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}_FILE: {error}") from error
 
 
 def parse(kind: object, text: str) -> object:

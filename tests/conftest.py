@@ -12,6 +12,7 @@ import pytest
 
 from drs_service.settings import Secret, Settings
 from tests.support.postgres import Postgres
+from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 
 
@@ -81,3 +82,10 @@ def own_environment() -> dict[str, str]:
     """The environment for a process of ours, without any of our settings."""
     ours = ("DRS_", "DATABASE_URL", "PUBLIC_URL")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@pytest.fixture(scope="session")
+def s3(roomy: Path) -> Iterator[S3Server]:
+    """A real S3 server; whoever asks for it is skipped where there is none."""
+    with S3Server.started(roomy / "s3") as server:
+        yield server

@@ -37,9 +37,9 @@ from drs_service.blobs.files import (
     write,
     writing,
 )
-from drs_service.blobs.keys import new_probe_key
+from drs_service.blobs.probing import Probing
 from drs_service.domain.uploads import Mark
-from drs_service.errors import BlobCorrupt, StorageUnavailable
+from drs_service.errors import BlobCorrupt
 
 STAGING = "staging"
 WAITING = "waiting"
@@ -48,7 +48,6 @@ READ_SIZE = 2 * 1024 * 1024
 LEAST_READ_SIZE = 256 * 1024
 READ_BUDGET = 128 * 1024 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
-PROBE_SIZE = 4096
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +65,7 @@ class LocalDriver:
         self._owner = Owner(root / STAGING, self.directories)
         self._waiting = root / STAGING / WAITING
         self._readers = 0
-        self._probing: asyncio.Task[None] | None = None
+        self._probing = Probing(self)
 
     async def stage(self) -> "LocalStaged":
         with writing():
@@ -163,31 +162,10 @@ class LocalDriver:
         return await self.run(self._owner.clean)
 
     async def probe(self) -> None:
-        # Whoever does not want to wait any longer must not have to wait for a disk that hangs, and those who come
-        # meanwhile add nothing to its load: one probe at a time, in a task of its own, for all who ask.
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._probe())
-        await asyncio.shield(self._probing)
-
-    async def _probe(self) -> None:
-        key = new_probe_key()
-        block = secrets.token_bytes(PROBE_SIZE)
-        staged = await self.stage()
-        try:
-            await staged.write([block])
-            await staged.publish(key)
-            found = b"".join([bytes(piece) async for piece in self.read(key, 0, PROBE_SIZE)])
-        except KeyError as error:
-            raise StorageUnavailable(reason=f"{key} has vanished") from error
-        finally:
-            await staged.discard()
-            await self.delete(key)
-        if found != block:
-            raise StorageUnavailable(reason=f"{key} did not hold what was written")
+        await self._probing.probe()
 
     async def close(self) -> None:
-        if self._probing is not None:
-            await asyncio.wait([self._probing])
+        await self._probing.close()
         await self.run(self._owner.leave)
         self._threads.shutdown()
 

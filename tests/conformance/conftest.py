@@ -1,22 +1,30 @@
 """Every driver and every wrapper goes through the same suite. What it leaves behind is a failure of the test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from drs_service.blobs.store import BlobStore
 from tests.support.deadline import until
-from tests.support.places import PLACES, LocalPlace, Place, descriptors
+from tests.support.places import PLACES, S3_PLACES, LocalPlace, Place, descriptors
 
 MAX_BYTES = 1024**3
 
 
-@pytest.fixture(params=PLACES)
-async def unclosed_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+@pytest.fixture(params=[*PLACES, *S3_PLACES])
+def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
+    if request.param in PLACES:
+        return partial(PLACES[request.param], tmp_path / "store")
+    return partial(S3_PLACES[request.param], request.getfixturevalue("s3"))
+
+
+@pytest.fixture
+async def unclosed_place(opening: Callable[[], Place]) -> AsyncIterator[Place]:
     """A place that whoever asks for it closes."""
     before = descriptors()
-    place = PLACES[request.param](tmp_path / "store")
+    place = opening()
     yield place
     assert descriptors() == before
 

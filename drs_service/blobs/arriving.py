@@ -1,0 +1,170 @@
+"""Bytes on their way into the objects of a bucket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from drs_service.blobs.bucket import Bucket, Source
+from drs_service.blobs.driver import Buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How bytes are cut up."""
+
+    part: int = 8 * 1024**2
+    """Bytes sent by one request; what is no longer than that is sent at once."""
+    largest: int = 32 * 1024**3
+    """Bytes of one staged object, more or less: no object has more than 10,000 parts."""
+    parts_at_once: int = 4
+    """Requests under way for one upload."""
+
+
+class Arriving:
+    """Goes into one object, or into several if it is very long. What is short stays in memory until it is closed."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        new_name: Callable[[], Awaitable[str]],
+        *,
+        turns: asyncio.Semaphore,
+        sizes: Sizes,
+        on_part: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """new_name is asked before anything is in the bucket, and on_part is called before each part."""
+        self.size = 0
+        """Bytes written."""
+        self._bucket = bucket
+        self._new_name = new_name
+        self._on_part = on_part
+        self._turns = turns
+        self._sizes = sizes
+        self._buffer = bytearray()
+        self._growing: Growing | None = None
+        self._grown: list[Growing] = []
+
+    @property
+    def held(self) -> bytes | None:
+        """All of it, while none of it is in the bucket."""
+        return bytes(self._buffer) if self._growing is None and not self._grown else None
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                if len(self._buffer) == self._sizes.part:
+                    await self._send()
+                taken = rest[: self._sizes.part - len(self._buffer)]
+                self._buffer += taken
+                self.size += len(taken)
+                rest = rest[len(taken) :]
+
+    async def _send(self) -> None:
+        """Let the buffer go, as a part."""
+        if self._on_part is not None:
+            await self._on_part()
+        body = bytes(self._buffer)
+        growing = await self._begun()
+        self._buffer = bytearray()
+        await growing.send(body)
+        if growing.size >= self._sizes.largest:
+            await self._grow()
+
+    async def _begun(self) -> "Growing":
+        if self._growing is None:
+            name = await self._new_name()
+            self._growing = Growing(self._bucket, name, self._turns, self._sizes.parts_at_once)
+        return self._growing
+
+    async def _grow(self) -> None:
+        """One object more is whole."""
+        growing = self._growing
+        assert growing is not None
+        self._growing = None
+        self._grown.append(growing)
+        await growing.close()
+
+    async def close(self) -> list[Source]:
+        """The objects that hold it, once they do: none if it is empty. Nothing is written any more."""
+        if self._buffer:
+            body = bytes(self._buffer)
+            growing = await self._begun()
+            self._buffer = bytearray()
+            await growing.end(body)
+        if self._growing is not None:
+            await self._grow()
+        return [Source(one.name, one.size) for one in self._grown]
+
+    async def abandon(self) -> None:
+        """Leave nothing of it in the bucket. May be called whatever became of the other calls, and twice."""
+        self._buffer = bytearray()
+        growing, self._growing = self._growing, None
+        if growing is not None:
+            self._grown.append(growing)
+        for one in self._grown:
+            await one.abandon()
+        self._grown = []
+
+
+class Growing:
+    """One object, by parts that are sent beside each other; or at once, if its end comes before any part."""
+
+    def __init__(self, bucket: Bucket, name: str, turns: asyncio.Semaphore, parts_at_once: int) -> None:
+        self.name = name
+        self.size = 0
+        self._bucket = bucket
+        self._turns = turns
+        self._own_turns = asyncio.Semaphore(parts_at_once)
+        self._beginning: asyncio.Task[str] | None = None
+        self._parts: list[asyncio.Task[str]] = []
+        self._ending: asyncio.Task[None] | None = None
+
+    async def send(self, body: bytes) -> None:
+        """A part goes; returns when there is a turn for it. Raises what has become of one before it."""
+        if self._beginning is None:
+            self._beginning = asyncio.create_task(self._bucket.begin(self.name))
+        multipart = await asyncio.shield(self._beginning)
+        for part in self._parts:
+            if part.done():
+                part.result()
+        await self._own_turns.acquire()
+        self._parts.append(asyncio.create_task(self._send(multipart, len(self._parts) + 1, body)))
+        self.size += len(body)
+
+    async def _send(self, multipart: str, number: int, body: bytes) -> str:
+        try:
+            async with self._turns:
+                return await self._bucket.put_part(self.name, multipart, number, body)
+        finally:
+            self._own_turns.release()
+
+    async def end(self, body: bytes) -> None:
+        """The last part, or all of it."""
+        if self._parts:
+            await self.send(body)
+        else:
+            self._ending = asyncio.create_task(self._bucket.put(self.name, body))
+            self.size = len(body)
+
+    async def close(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._complete())
+        await asyncio.shield(self._ending)
+
+    async def _complete(self) -> None:
+        assert self._beginning is not None
+        tags = await asyncio.gather(*self._parts)
+        await self._bucket.complete(self.name, self._beginning.result(), tags)
+
+    async def abandon(self) -> None:
+        # A part that arrived after the others had been forgotten would stay for ever.
+        under_way = [one for one in (self._beginning, *self._parts, self._ending) if one is not None]
+        await asyncio.gather(*under_way, return_exceptions=True)
+        if self._beginning is not None and self._beginning.exception() is None and not self._is_whole():
+            await self._bucket.abort(self.name, self._beginning.result())
+        if self._ending is not None:
+            await self._bucket.delete(self.name)
+
+    def _is_whole(self) -> bool:
+        return self._ending is not None and self._ending.exception() is None

@@ -1,0 +1,270 @@
+"""A bucket of S3, or of one of the many servers that speak it."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from s3fs import S3FileSystem
+
+from drs_service.blobs.access import S3Access
+from drs_service.blobs.bucket import Found, Overrides, Source
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.s3_errors import MISSING, MISSING_MULTIPART, PRECONDITION, UNSATISFIABLE, code_of, translated
+from drs_service.errors import BlobCorrupt, StorageUnavailable
+
+MIB = 1024**2
+GIB = 1024**3
+
+# What S3 allows.
+LEAST_PART = 5 * MIB
+MOST_PARTS = 10_000
+MOST_COPIED = 5 * GIB  # by one request
+
+COPY_SIZE = 256 * MIB  # bytes of one request of a copy that takes several
+COPIES = 8  # such requests at once
+READ_SIZE = MIB
+INLINE_SIZE = 64 * 1024  # below this, hashing is cheaper than a hop to a thread
+CONNECTIONS = 512  # a slow reader holds one for long
+CONNECT_TIMEOUT = 2  # seconds
+READ_TIMEOUT = 60
+ATTEMPTS = 3  # botocore's, of what may succeed later: nobody else tries again
+
+
+class S3Bucket:
+    """The objects of one bucket whose names start with prefix, which names here do not say."""
+
+    least_part = LEAST_PART
+
+    def __init__(self, bucket: str, prefix: str, access: S3Access) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._access = access
+        self._opening = asyncio.Lock()
+        self._filesystem: S3FileSystem | None = None
+        self._client: Any = None
+
+    async def put(self, name: str, body: bytes, *, absent_only: bool = False) -> None:
+        condition = {"IfNoneMatch": "*"} if absent_only else {}
+        try:
+            await self._call("put_object", name, **await sent(body), **condition)
+        except StorageUnavailable as error:
+            if not (absent_only and code_of(error) in PRECONDITION):
+                raise
+
+    async def begin(self, name: str) -> str:
+        answer = await self._call("create_multipart_upload", name)
+        return str(answer["UploadId"])
+
+    async def put_part(self, name: str, multipart: str, number: int, body: bytes) -> str:
+        part = await sent(body)
+        answer = await self._call("upload_part", name, UploadId=multipart, PartNumber=number, **part)
+        return str(answer["ETag"])
+
+    async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+        await self._call("complete_multipart_upload", name, UploadId=multipart, MultipartUpload={"Parts": parts})
+
+    async def abort(self, name: str, multipart: str) -> None:
+        try:
+            await self._call("abort_multipart_upload", name, UploadId=multipart)
+        except StorageUnavailable as error:
+            if code_of(error) not in MISSING_MULTIPART:
+                raise
+
+    async def concatenate(self, name: str, sources: Sequence[Source]) -> None:
+        total = sum(one.size for one in sources)
+        if len(sources) == 1 and 0 < total <= MOST_COPIED:
+            await self._call("copy_object", name, CopySource=self._origin(sources[0].name))
+        elif total:
+            await self._join(name, list(spans(sources)))
+        else:
+            await self.put(name, b"")
+
+    async def _join(self, name: str, pieces: Sequence[tuple[str, int, int]]) -> None:
+        beginning = asyncio.ensure_future(self.begin(name))
+        turns = asyncio.Semaphore(COPIES)
+
+        async def copy(number: int, source: str, start: int, end: int) -> str:
+            async with turns:
+                answer = await self._call(
+                    "upload_part_copy",
+                    name,
+                    UploadId=await beginning,
+                    PartNumber=number,
+                    CopySource=self._origin(source),
+                    CopySourceRange=f"bytes={start}-{end - 1}",
+                )
+            return str(answer["CopyPartResult"]["ETag"])
+
+        copying: list[asyncio.Future[str]] = []
+        try:
+            await asyncio.shield(beginning)
+            copying = [asyncio.ensure_future(copy(number, *piece)) for number, piece in enumerate(pieces, 1)]
+            await self.complete(name, beginning.result(), await asyncio.gather(*copying))
+        except BaseException:
+            for one in copying:
+                one.cancel()
+            await asyncio.shield(self._give_up(name, beginning, copying))
+            raise
+
+    async def _give_up(self, name: str, beginning: asyncio.Future[str], copying: Sequence[asyncio.Future[str]]) -> None:
+        # A part that arrived after the others had been forgotten would stay for ever.
+        await asyncio.gather(beginning, *copying, return_exceptions=True)
+        if beginning.exception() is None:
+            await self.abort(name, beginning.result())
+
+    async def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        if start == end:
+            await self.size(name)
+            return
+        try:
+            answer = await self._call("get_object", name, Range=f"bytes={start}-{end - 1}")
+        except StorageUnavailable as error:
+            if code_of(error) in UNSATISFIABLE:
+                raise BlobCorrupt(key=name, ends=start) from error
+            raise
+        body = answer["Body"]
+        try:
+            while start < end:
+                async with translated():
+                    piece = await body.read(READ_SIZE)
+                if not piece:
+                    raise BlobCorrupt(key=name, ends=start)
+                yield piece
+                start += len(piece)
+        finally:
+            body.close()
+
+    async def size(self, name: str) -> int:
+        answer = await self._call("head_object", name)
+        return int(answer["ContentLength"])
+
+    async def delete(self, name: str) -> None:
+        await self._call("delete_object", name)
+
+    async def objects(self, prefix: str) -> AsyncIterator[Found]:
+        after: dict[str, str] = {}
+        while True:
+            page = await self._listing("list_objects_v2", prefix, after)
+            for one in page.get("Contents", ()):
+                yield Found(self._name(one["Key"]), one["LastModified"])
+            if not page.get("IsTruncated"):
+                return
+            after = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def unfinished(self, prefix: str) -> AsyncIterator[Found]:
+        after: dict[str, str] = {}
+        while True:
+            page = await self._listing("list_multipart_uploads", prefix, after)
+            for one in page.get("Uploads", ()):
+                yield Found(self._name(one["Key"]), one["Initiated"], one["UploadId"])
+            if not page.get("IsTruncated"):
+                return
+            after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    async def presign_read(self, name: str, *, expires_in: timedelta, overrides: Overrides) -> str:
+        said = {
+            "ResponseContentType": overrides.content_type,
+            "ResponseContentDisposition": overrides.content_disposition,
+        }
+        return await self._presign(
+            "get_object", name, expires_in, {key: value for key, value in said.items() if value is not None}
+        )
+
+    async def presign_part(self, name: str, multipart: str, number: int, *, expires_in: timedelta) -> str:
+        return await self._presign("upload_part", name, expires_in, {"UploadId": multipart, "PartNumber": number})
+
+    async def _presign(self, method: str, name: str, expires_in: timedelta, more: Mapping[str, object]) -> str:
+        client = await self._opened()
+        async with translated():
+            url = await client.generate_presigned_url(
+                method,
+                Params={"Bucket": self._bucket, "Key": self._prefix + name, **more},
+                ExpiresIn=int(expires_in.total_seconds()),
+            )
+        return str(url)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _call(self, method: str, name: str, **arguments: object) -> Any:
+        """KeyError if the object is not there."""
+        client = await self._opened()
+        try:
+            async with translated():
+                return await getattr(client, method)(Bucket=self._bucket, Key=self._prefix + name, **arguments)
+        except StorageUnavailable as error:
+            if code_of(error) in MISSING:
+                raise KeyError(name) from error
+            raise
+
+    async def _listing(self, method: str, prefix: str, after: Mapping[str, str]) -> Any:
+        client = await self._opened()
+        async with translated():
+            return await getattr(client, method)(Bucket=self._bucket, Prefix=self._prefix + prefix, **after)
+
+    async def _opened(self) -> Any:
+        # On first use, because what is opened belongs to the event loop that runs then.
+        if self._client is None:
+            async with self._opening:
+                if self._client is None:
+                    self._filesystem = filesystem(self._access)
+                    async with translated():
+                        self._client = await self._filesystem.set_session()
+        return self._client
+
+    def _origin(self, name: str) -> Mapping[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + name}
+
+    def _name(self, key: str) -> str:
+        return key[len(self._prefix) :]
+
+
+def filesystem(access: S3Access) -> S3FileSystem:
+    """What s3fs makes of the settings. Its client is used as it is: its own verbs retry and translate once more."""
+    addressing = {"addressing_style": "path"} if access.endpoint_url else {}
+    return S3FileSystem(
+        asynchronous=True,
+        skip_instance_cache=True,
+        use_listings_cache=False,
+        endpoint_url=access.endpoint_url,
+        key=access.access_key_id,
+        secret=access.secret_access_key,
+        client_kwargs={"region_name": access.region} if access.region else {},
+        config_kwargs={
+            "signature_version": "s3v4",
+            # Bodies go with their MD5, which every server checks; signing them would hash them on the event loop.
+            "s3": {"payload_signing_enabled": False, **addressing},
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+            "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": READ_TIMEOUT,
+            "max_pool_connections": CONNECTIONS,
+        },
+    )
+
+
+async def sent(body: bytes) -> Mapping[str, object]:
+    """A body, and what the server checks it against."""
+    md5 = md5_of(body) if len(body) <= INLINE_SIZE else await asyncio.to_thread(md5_of, body)
+    return {"Body": io.BytesIO(body), "ContentMD5": md5, "ContentLength": len(body)}
+
+
+def md5_of(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def spans(sources: Sequence[Source]) -> Iterator[tuple[str, int, int]]:
+    """What to copy by one request each: sources in pieces of nearly the same size, as many as there may be parts."""
+    most = max(COPY_SIZE, sum(one.size for one in sources) // (MOST_PARTS - len(sources)) + 1)
+    for one in sources:
+        count = math.ceil(one.size / most)
+        for number in range(count):
+            yield one.name, one.size * number // count, one.size * (number + 1) // count

@@ -1,0 +1,35 @@
+"""What becomes of the errors of S3."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import ClientError as ConnectionFailed
+from botocore.exceptions import BotoCoreError, ClientError
+
+from drs_service.errors import StorageFull, StorageUnavailable
+
+# Codes of S3, and the status where an answer has no body to say one in.
+MISSING = {"NoSuchKey", "404"}
+MISSING_MULTIPART = {"NoSuchUpload"}
+PRECONDITION = {"PreconditionFailed", "412"}
+UNSATISFIABLE = {"InvalidRange", "416"}
+FULL = {"QuotaExceeded", "InsufficientStorage", "EntityTooLarge", "507"}
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Every error of the S3 client as one of ours: `code_of` tells what S3 said."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        kind = StorageFull if code in FULL else StorageUnavailable
+        raise kind(reason=str(error)) from error
+    except (BotoCoreError, ConnectionFailed, TimeoutError, OSError) as error:
+        raise StorageUnavailable(reason=str(error) or type(error).__name__) from error
+
+
+def code_of(error: StorageUnavailable) -> str:
+    """What S3 said; nothing if it did not come to that."""
+    cause = error.__cause__
+    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""

@@ -1,0 +1,185 @@
+"""One real S3 server for the run: Ceph, with its object store in memory, on free ports of the loopback."""
+
+import contextlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from drs_service.blobs.access import S3Access
+
+PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph")
+PATIENCE = 60.0
+SHARED = "shared"
+
+# Without cephx radosgw waits for ever unless it may talk to the monitor in clear; without tcp_nodelay each small answer
+# takes 40 ms; what is deleted would stay in memory for two hours.
+CONFIGURATION = """
+[global]
+fsid = {fsid}
+mon host = v2:127.0.0.1:{mon_port}
+mon initial members = a
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+ms bind ipv6 = false
+ms bind msgr1 = false
+auth cluster required = none
+auth service required = none
+auth client required = none
+ms mon client mode = crc
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 1
+osd pool default pgp num = 1
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+mon allow pool size one = true
+mon max pg per osd = 1000
+mon data avail warn = 1
+mon data avail crit = 0
+run dir = {directory}
+admin socket = {directory}/$name.asok
+log file = {directory}/$name.log
+crash dir = {directory}
+[mon]
+mon data = {directory}/mon
+mon cluster log file = {directory}/cluster.log
+paxos propose interval = 0.05
+paxos min wait = 0.01
+[osd]
+osd data = {directory}/osd
+osd objectstore = memstore
+memstore device bytes = 8589934592
+osd memory target = 939524096
+[client.rgw]
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
+rgw thread pool size = 64
+rgw gc obj min wait = 2
+rgw gc processor period = 5
+rgw gc processor max time = 5
+"""
+
+
+class S3Server:
+    """A running server, a user of it, and a way past our drivers."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = free_port()
+        self._access = S3Access(
+            endpoint_url=f"http://127.0.0.1:{self._port}",
+            access_key_id="drs",
+            secret_access_key=secrets.token_hex(20),
+        )
+        self._environment = {"CEPH_CONF": str(directory / "ceph.conf"), "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.client: Any = None
+        """botocore's own, which blocks."""
+
+    @property
+    def access(self) -> S3Access:
+        return self._access
+
+    @classmethod
+    @contextmanager
+    def started(cls, directory: Path) -> Iterator["S3Server"]:
+        """Skips the test that asks for it where the programs are missing."""
+        missing = [program for program in PROGRAMS if shutil.which(program) is None]
+        if missing:
+            pytest.skip(f"no S3 server here: {', '.join(missing)} are missing; on Debian `make servers` installs them")
+        server = cls(directory)
+        try:
+            server._start()
+            yield server
+        finally:
+            server._stop()
+
+    def shared_bucket(self) -> str:
+        """For those who keep to a prefix of their own."""
+        self.client.create_bucket(Bucket=SHARED)
+        return SHARED
+
+    def go_away(self) -> None:
+        """Stop answering; what is kept stays."""
+        self._end("radosgw")
+
+    def come_back(self) -> None:
+        self._run("radosgw", "radosgw", "-n", "client.rgw")
+        self._await_answer()
+
+    def _start(self) -> None:
+        for name in ("mon", "osd"):
+            (self._directory / name).mkdir(parents=True)
+        fsid, osd_id, mon_port = uuid.uuid4(), str(uuid.uuid4()), free_port()
+        (self._directory / "ceph.conf").write_text(
+            CONFIGURATION.format(fsid=fsid, directory=self._directory, port=self._port, mon_port=mon_port)
+        )
+        address = f"[v2:127.0.0.1:{mon_port}]"
+        self._call("ceph-mon", "--mkfs", "-i", "a", "--fsid", str(fsid), "--public-addrv", address)
+        self._run("mon", "ceph-mon", "-i", "a")
+        self._call("ceph", "osd", "new", osd_id)
+        self._call("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd_id)
+        self._run("osd", "ceph-osd", "-i", "0")
+        assert self._access.access_key_id is not None and self._access.secret_access_key is not None
+        keys = ("--access-key", self._access.access_key_id, "--secret-key", self._access.secret_access_key)
+        self._call("radosgw-admin", "user", "create", "--uid", "drs", "--display-name", "drs", *keys)
+        self.come_back()
+        self.client = botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=self._access.endpoint_url,
+            aws_access_key_id=self._access.access_key_id,
+            aws_secret_access_key=self._access.secret_access_key,
+            region_name="us-east-1",
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+
+    def _call(self, *command: str) -> None:
+        subprocess.run(command, env=self._environment, capture_output=True, check=True, timeout=PATIENCE)
+
+    def _run(self, name: str, *command: str) -> None:
+        with (self._directory / f"{name}.out").open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                [*command, "-f"], env=self._environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            )
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self._access.endpoint_url}/", timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                assert time.monotonic() < deadline, "no answer"
+                assert self._processes["radosgw"].poll() is None, f"radosgw died: see {self._directory}"
+                time.sleep(0.02)
+
+    def _end(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGKILL)  # it keeps nothing anyway
+        process.wait()
+
+    def _stop(self) -> None:
+        if self.client is not None:
+            self.client.close()
+        for name in ("radosgw", "osd", "mon"):
+            with contextlib.suppress(KeyError):
+                self._end(name)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
