@@ -68,6 +68,8 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             checksums=settings.checksums,
             at_once=settings.finish_at_once_bytes,
         )
+        place = store.direct
+        directing = Directing(database, place, holding, finishing, lifetime=lifetime) if place is not None else None
         usecases = face.UseCases(
             objects=objects,
             downloads=downloads,
@@ -79,9 +81,7 @@ async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
             changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
             announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
             resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
-            directing=Directing(database, store.direct, holding, finishing, lifetime=lifetime)
-            if store.direct
-            else None,
+            directing=directing,
             statistics=Statistics(database),
             health=Health(database, store),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from drs_service.blobs.driver import Buffer
+from drs_service.blobs.driver import Buffer, PartHere
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class Bucket(Protocol):
 
     async def put_part(self, name: str, multipart: str, number: int, body: bytes) -> str:
         """Send a part, counted from 1; returns its tag."""
+
+    async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:
+        """Those that have come, in order. KeyError if nothing was begun, or it has been completed or aborted."""
 
     async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
         """Make the object of the parts with these tags, in their order."""

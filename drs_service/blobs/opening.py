@@ -39,8 +39,8 @@ def open_driver(url: str, *, s3: S3Access = NO_S3) -> BlobDriver:
 
 def open_s3(bucket: str, path: str, access: S3Access) -> BlobDriver:
     # Here, because they take a fifth of a second to import, and most services do without.
-    from drs_service.blobs.cloud import CloudDriver
+    from drs_service.blobs.cloud_direct import DirectCloudDriver
     from drs_service.blobs.s3 import S3Bucket
 
     prefix = path.strip("/")
-    return CloudDriver(S3Bucket(bucket, f"{prefix}/" if prefix else "", access))
+    return DirectCloudDriver(S3Bucket(bucket, f"{prefix}/" if prefix else "", access))

@@ -13,7 +13,7 @@ from s3fs import S3FileSystem
 
 from drs_service.blobs.access import S3Access
 from drs_service.blobs.bucket import Found, Overrides, Source
-from drs_service.blobs.driver import Buffer
+from drs_service.blobs.driver import Buffer, PartHere
 from drs_service.blobs.s3_errors import MISSING, MISSING_MULTIPART, PRECONDITION, UNSATISFIABLE, code_of, translated
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
@@ -64,6 +64,21 @@ class S3Bucket:
         part = await sent(body)
         answer = await self._call("upload_part", name, UploadId=multipart, PartNumber=number, **part)
         return str(answer["ETag"])
+
+    async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:
+        found: list[PartHere] = []
+        after: dict[str, object] = {}
+        while True:
+            try:
+                page = await self._call("list_parts", name, UploadId=multipart, **after)
+            except StorageUnavailable as error:
+                if code_of(error) in MISSING_MULTIPART:
+                    raise KeyError(name) from error
+                raise
+            found += [PartHere(one["PartNumber"], one["Size"], one["ETag"]) for one in page.get("Parts", ())]
+            if not page.get("IsTruncated"):
+                return found
+            after = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from drs_service.blobs.arriving import Sizes
-from drs_service.blobs.cloud import SIZES, CloudDriver
+from drs_service.blobs.cloud import SIZES
+from drs_service.blobs.cloud_direct import DirectCloudDriver
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.local import LocalDriver
 from drs_service.blobs.memory import MemoryDriver
@@ -100,9 +101,9 @@ class S3Place:
         self.prefix = f"{secrets.token_hex(8)}/"
         self.driver = self.wrap(self.another())
 
-    def another(self) -> CloudDriver:
+    def another(self) -> DirectCloudDriver:
         """As another process would have it."""
-        return CloudDriver(S3Bucket(self.bucket, self.prefix, self.server.access), sizes=self.sizes)
+        return DirectCloudDriver(S3Bucket(self.bucket, self.prefix, self.server.access), sizes=self.sizes)
 
     def raw_get(self, key: str) -> bytes | None:
         try:
