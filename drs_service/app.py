@@ -19,7 +19,9 @@ from drs_service.api.drs import service_info
 from drs_service.api.drs.rendering import face_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.server import Protocol
+from drs_service.blobs.store import BlobStore
 from drs_service.db import changes
+from drs_service.db.pool import Database
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
@@ -45,73 +47,82 @@ from drs_service.usecases.uploads import Uploads
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
     """The web application, with everything it stands on open for the length of the block."""
+    async with (
+        open_parts(settings, name="drs-service web") as (database, store),
+        open_app_on(database, store, settings) as app,
+    ):
+        yield app
+
+
+@asynccontextmanager
+async def open_app_on(database: Database, store: BlobStore, settings: Settings) -> AsyncIterator[ASGIApp]:
+    """The web application on a database and a store that are open for longer than the block."""
     assert settings.database_url is not None and settings.public_url is not None
     urls = PublicUrls(settings.public_url)
-    async with open_parts(settings, name="drs-service web") as (database, store):
-        await check_schema(database)
-        await check_store(database, store)
-        objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
-        sweep = Sweep(database, store)
-        bundles, downloads = Bundles(database), Downloads(store)
-        checksumming = Checksumming(database, store, settings.checksums)
-        registering = Registering(
-            database, checksumming, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+    await check_schema(database)
+    await check_store(database, store)
+    objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
+    sweep = Sweep(database, store)
+    bundles, downloads = Bundles(database), Downloads(store)
+    checksumming = Checksumming(database, store, settings.checksums)
+    registering = Registering(
+        database, checksumming, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+    )
+    turns = Turns(database)
+    lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
+    holding = Holding(database, store, turns, lifetime=lifetime)
+    finishing = Finishing(
+        database,
+        store,
+        holding,
+        lifetime=lifetime,
+        checksums=settings.checksums,
+        at_once=settings.finish_at_once_bytes,
+    )
+    place = store.direct
+    directing = Directing(database, place, holding, finishing, lifetime=lifetime) if place is not None else None
+    usecases = face.UseCases(
+        objects=objects,
+        downloads=downloads,
+        archives=Archives(bundles, downloads),
+        uploads=Uploads(database, store, sweep, checksums=settings.checksums),
+        bundles=bundles,
+        finding=Finding(database),
+        registering=registering,
+        changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
+        announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
+        resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
+        directing=directing,
+        statistics=Statistics(database),
+        health=Health(database, store),
+    )
+    heard = changes.Together(objects.changes, turns)
+    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
+    try:
+        yield face.build(
+            usecases,
+            urls,
+            service_info.Identity(
+                id=settings.service_id,
+                name=settings.service_name,
+                organization_name=settings.organization_name,
+                organization_url=settings.organization_url,
+            ),
+            service_info.Reach(
+                max_bulk=settings.max_bulk_request_length,
+                max_upload_bytes=settings.max_upload_bytes,
+                verify_external=settings.verify_external,
+            ),
+            upload_idle=settings.upload_idle_seconds,
+            upload_lifetime=settings.upload_lifetime_seconds,
+            max_form_files=settings.max_form_files,
+            origins=settings.cors_origins,
+            prefix_1_2=settings.drs_1_2_prefix,
         )
-        turns = Turns(database)
-        lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
-        holding = Holding(database, store, turns, lifetime=lifetime)
-        finishing = Finishing(
-            database,
-            store,
-            holding,
-            lifetime=lifetime,
-            checksums=settings.checksums,
-            at_once=settings.finish_at_once_bytes,
-        )
-        place = store.direct
-        directing = Directing(database, place, holding, finishing, lifetime=lifetime) if place is not None else None
-        usecases = face.UseCases(
-            objects=objects,
-            downloads=downloads,
-            archives=Archives(bundles, downloads),
-            uploads=Uploads(database, store, sweep, checksums=settings.checksums),
-            bundles=bundles,
-            finding=Finding(database),
-            registering=registering,
-            changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
-            announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
-            resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
-            directing=directing,
-            statistics=Statistics(database),
-            health=Health(database, store),
-        )
-        heard = changes.Together(objects.changes, turns)
-        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
-        try:
-            yield face.build(
-                usecases,
-                urls,
-                service_info.Identity(
-                    id=settings.service_id,
-                    name=settings.service_name,
-                    organization_name=settings.organization_name,
-                    organization_url=settings.organization_url,
-                ),
-                service_info.Reach(
-                    max_bulk=settings.max_bulk_request_length,
-                    max_upload_bytes=settings.max_upload_bytes,
-                    verify_external=settings.verify_external,
-                ),
-                upload_idle=settings.upload_idle_seconds,
-                upload_lifetime=settings.upload_lifetime_seconds,
-                max_form_files=settings.max_form_files,
-                origins=settings.cors_origins,
-                prefix_1_2=settings.drs_1_2_prefix,
-            )
-        finally:
-            listening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await listening
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
 
 
 async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import secrets
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +32,7 @@ from drs_service.usecases.turns import Interruption, Turns
 from tests.api.traces import blob_file, query, staged_files, store
 from tests.support.deadline import until
 from tests.support.faults import FailAfter
+from tests.support.nodes import node_of_its_own
 from tests.support.postgres import Postgres
 from tests.support.raw_http import chunk, connected
 from tests.support.serve import PATIENCE
@@ -152,40 +151,21 @@ async def survive(services: list[Service], cuts: list[Cut], size: int) -> None:
 # A node that is killed
 
 
-NODE = """
-import asyncio, os, resource, socket, sys
-if len(sys.argv) > 1:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-from drs_service.app import serve
-from drs_service.settings import Settings
-listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-ready = lambda: print(listener.getsockname()[1], flush=True)
-asyncio.run(serve(Settings.from_env(os.environ), listener, on_ready=ready))
-"""
-
-
 async def test_what_a_killed_node_said_is_on_the_disk(
     settings: Settings, own_environment: dict[str, str], service: Service
 ) -> None:
     content = secrets.token_bytes(40_000_000)
     async with speaking(service.url) as here:
         path = await here.begin(len(content))
-        node = await asyncio.to_thread(started, settings, own_environment)
-        try:
-            async with speaking(node[1]) as there:
+        async with node_of_its_own(settings, own_environment) as node:
+            async with speaking(node.url) as there:
                 await there.sent(path, 0, content[:1_000_000])
-            at = httpx.URL(node[1])
+            at = httpx.URL(node.url)
             async with connected(Service(at.host, at.port or 0, settings)) as connection:
                 await connection.send(patch_head(path, 1_000_000, f"Content-Length: {len(content) - 1_000_000}"))
                 await connection.send(content[1_000_000:30_000_000])
                 await until(lambda: any(file.stat().st_size > 20_000_000 for file in staged_files(settings)))
-                node[0].send_signal(signal.SIGKILL)
-                await asyncio.to_thread(node[0].wait)
-        finally:
-            node[0].kill()
-            await asyncio.to_thread(node[0].wait)
-            assert node[0].stdout is not None
-            node[0].stdout.close()
+                await node.end(signal.SIGKILL)
         [file] = staged_files(settings)
         on_disk = file.read_bytes()
         offset = await here.offset(path)
@@ -196,43 +176,26 @@ async def test_what_a_killed_node_said_is_on_the_disk(
     await until(lambda: not staged_files(settings))
 
 
-def started(settings: Settings, env: dict[str, str], *arguments: str) -> tuple["subprocess.Popen[str]", str]:
-    """A node in a process of its own, and its URL; an argument is the size of the largest file that it can write."""
-    assert settings.database_url is not None and settings.storage_url is not None
-    own = {
-        "DATABASE_URL": settings.database_url.reveal(),
-        "DRS_STORAGE_URL": settings.storage_url,
-        "PUBLIC_URL": str(settings.public_url),
-    }
-    command = [sys.executable, "-c", NODE, *arguments]
-    process = subprocess.Popen(command, env={**env, **own}, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, f"http://127.0.0.1:{int(process.stdout.readline())}"
-
-
 # Storage that fails
 
 
 async def test_a_full_storage_loses_nothing_that_was_acknowledged(
     settings: Settings, own_environment: dict[str, str], service: Service
 ) -> None:
-    node, url = await asyncio.to_thread(started, settings, own_environment, "1200000")
-    try:
-        async with speaking(service.url) as roomy, speaking(url) as full:
-            path = await full.begin(SIZE)
-            await full.sent(path, 0, CONTENT[:300_000])
-            for headers in ({}, checksum(CONTENT[300_000:])):
-                answer = await full.patch(path, 300_000, CONTENT[300_000:], headers)
-                assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
-                assert await full.offset(path) == 300_000
-            await full.sent(path, 300_000, CONTENT[300_000:400_000])
-            await roomy.sent(path, 400_000, CONTENT[400_000:])
-            assert await roomy.content_of(path) == CONTENT
-    finally:
-        node.terminate()
-        await asyncio.to_thread(node.wait)
-        assert node.stdout is not None
-        node.stdout.close()
+    async with (
+        node_of_its_own(settings, own_environment, "1200000") as node,
+        speaking(service.url) as roomy,
+        speaking(node.url) as full,
+    ):
+        path = await full.begin(SIZE)
+        await full.sent(path, 0, CONTENT[:300_000])
+        for headers in ({}, checksum(CONTENT[300_000:])):
+            answer = await full.patch(path, 300_000, CONTENT[300_000:], headers)
+            assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+            assert await full.offset(path) == 300_000
+        await full.sent(path, 300_000, CONTENT[300_000:400_000])
+        await roomy.sent(path, 400_000, CONTENT[400_000:])
+        assert await roomy.content_of(path) == CONTENT
     assert not staged_files(settings)
 
 

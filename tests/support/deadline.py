@@ -14,3 +14,9 @@ async def until(fact: Callable[[], bool], *, within: float = PATIENCE) -> None:
     while not fact():
         assert time.monotonic() < deadline, f"not so within {within:g} seconds"
         await asyncio.sleep(POLL)
+
+
+def more_than(more: int, count: Callable[[], int]) -> Callable[[], bool]:
+    """The fact that count has grown by more since now."""
+    enough = count() + more
+    return lambda: count() > enough

@@ -2,10 +2,14 @@
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import partial
 
 from drs_service.blobs.driver import BlobDriver, Buffer, Entry, Staged, Waiting
+from drs_service.blobs.files import translated
 from drs_service.domain.uploads import Mark
+from drs_service.errors import DrsServiceError
 
 NEVER = math.inf
 
@@ -177,6 +181,86 @@ class FailingWaiting(FailingStaged):
         await self._waiting.go_on(mark)
 
     async def sync(self) -> Mark:
+        return await self._waiting.sync()
+
+    def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        return self._waiting.reread(start, end)
+
+    async def leave(self) -> None:
+        await self._waiting.leave()
+
+
+class Ailing(Wrapper):
+    """Has trouble with what is written for as long as it is told so, and is well otherwise."""
+
+    def __init__(self, driver: BlobDriver) -> None:
+        super().__init__(driver)
+        self.troubles: dict[str, int] = {}
+        """The errno that `write`, `sync` or `publish` meets, as the file system would say it."""
+        self.stalled = 0
+        """How many calls wait for the end of a stall."""
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    async def stage(self) -> Staged:
+        return AilingStaged(await self._driver.stage(), self)
+
+    async def resume(self, handle: str) -> Waiting:
+        return AilingWaiting(await self._driver.resume(handle), self)
+
+    def stall(self) -> None:
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        self._flowing.set()
+
+    async def meet(self, verb: str) -> None:
+        """Wait while it stalls; raise what the verb meets."""
+        self.stalled += 1
+        try:
+            await self._flowing.wait()
+        finally:
+            self.stalled -= 1
+        if (number := self.troubles.get(verb)) is not None:
+            translated(partial(fail, number))
+
+
+def fail(number: int) -> None:
+    raise OSError(number, os.strerror(number))
+
+
+class AilingStaged:
+    def __init__(self, staged: Staged, ailing: Ailing) -> None:
+        self._staged = staged
+        self._ailing = ailing
+
+    async def write(self, chunks: Sequence[Buffer]) -> None:
+        try:
+            await self._ailing.meet("write")
+        except DrsServiceError:
+            # As on a full disk: some of it is there.
+            await self._staged.write([chunk[: len(chunk) // 2] for chunk in chunks])
+            raise
+        await self._staged.write(chunks)
+
+    async def publish(self, key: str) -> None:
+        await self._ailing.meet("publish")
+        await self._staged.publish(key)
+
+    async def discard(self) -> None:
+        await self._staged.discard()
+
+
+class AilingWaiting(AilingStaged):
+    def __init__(self, waiting: Waiting, ailing: Ailing) -> None:
+        super().__init__(waiting, ailing)
+        self._waiting = waiting
+
+    async def go_on(self, mark: Mark) -> None:
+        await self._waiting.go_on(mark)
+
+    async def sync(self) -> Mark:
+        await self._ailing.meet("sync")
         return await self._waiting.sync()
 
     def reread(self, start: int, end: int) -> AsyncGenerator[Buffer, None]:

@@ -4,12 +4,18 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
-from drs_service.app import Server, configured, open_app
+from litestar.types import ASGIApp
+
+from drs_service.app import Server, configured, open_app, open_app_on
+from drs_service.blobs.driver import BlobDriver
+from drs_service.blobs.opening import PRIMARY
+from drs_service.blobs.store import BlobStore
+from drs_service.db.pool import open_database
 from drs_service.settings import Settings
 
 
@@ -32,8 +38,11 @@ class QuietServer(Server):
         yield
 
 
+Opened = Callable[[Settings], AbstractAsyncContextManager[ASGIApp]]
+
+
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Service]:
+async def running(settings: Settings, opened: Opened = open_app) -> AsyncIterator[Service]:
     """A node with these settings, answering; it finishes what is in flight at the end of the block.
 
     Without a public URL it has that at which it listens.
@@ -43,7 +52,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         host, port = listener.getsockname()[:2]
         if settings.public_url is None:
             settings = replace(settings, public_url=f"http://{host}:{port}")
-        async with open_app(settings) as app:
+        async with opened(settings) as app:
             # As uvloop does, on which the service runs: without it every answer waits 40 ms for a delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server = QuietServer(configured(app, settings), ready.set)
@@ -54,6 +63,26 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             finally:
                 server.should_exit = True
                 await serving
+
+
+def storing_in(driver: BlobDriver) -> Opened:
+    """How a node is opened that keeps its bytes in this driver, and closes it in the end."""
+
+    @asynccontextmanager
+    async def opened(settings: Settings) -> AsyncIterator[ASGIApp]:
+        assert settings.database_url is not None
+        store = BlobStore(driver, place=PRIMARY, max_bytes=settings.max_upload_bytes)
+        url = settings.database_url.reveal()
+        try:
+            async with (
+                open_database(url, name="test", size=settings.database_pool_size, statement_cache=100) as database,
+                open_app_on(database, store, settings) as app,
+            ):
+                yield app
+        finally:
+            await store.close()
+
+    return opened
 
 
 @contextmanager
