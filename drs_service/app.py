@@ -22,6 +22,7 @@ from drs_service.api.server import Protocol
 from drs_service.blobs.store import BlobStore
 from drs_service.db import changes
 from drs_service.db.pool import Database
+from drs_service.domain.limits import Limits
 from drs_service.parts import check_schema, check_store, open_parts
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
@@ -35,6 +36,7 @@ from drs_service.usecases.finding import Finding
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.health import Health
 from drs_service.usecases.holding import Holding
+from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
@@ -63,10 +65,15 @@ async def open_app_on(database: Database, store: BlobStore, settings: Settings) 
     await check_store(database, store)
     objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
     sweep = Sweep(database, store)
+    limiting = Limiting(database, limits(settings))
     bundles, downloads = Bundles(database), Downloads(store)
     checksumming = Checksumming(database, store, settings.checksums)
     registering = Registering(
-        database, checksumming, max_entries=settings.max_bundle_entries, verify_external=settings.verify_external
+        database,
+        checksumming,
+        max_entries=settings.max_bundle_entries,
+        verify_external=settings.verify_external,
+        limiting=limiting,
     )
     turns = Turns(database)
     lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
@@ -85,13 +92,17 @@ async def open_app_on(database: Database, store: BlobStore, settings: Settings) 
         objects=objects,
         downloads=downloads,
         archives=Archives(bundles, downloads),
-        uploads=Uploads(database, store, sweep, checksums=settings.checksums),
+        uploads=Uploads(database, store, sweep, limiting=limiting, checksums=settings.checksums),
         bundles=bundles,
         finding=Finding(database),
         registering=registering,
         changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
-        announcing=Announcing(database, store, sweep, lifetime=lifetime, checksums=settings.checksums),
-        resuming=Resuming(database, store, registering, holding, finishing, turns, lifetime=lifetime),
+        announcing=Announcing(
+            database, store, sweep, lifetime=lifetime, limiting=limiting, checksums=settings.checksums
+        ),
+        resuming=Resuming(
+            database, store, registering, holding, finishing, turns, lifetime=lifetime, limiting=limiting
+        ),
         directing=directing,
         statistics=Statistics(database),
         health=Health(database, store),
@@ -123,6 +134,17 @@ async def open_app_on(database: Database, store: BlobStore, settings: Settings) 
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(
+        bytes_of_owner=settings.owner_quota_bytes,
+        bytes_of_space=settings.space_quota_bytes,
+        unfinished_uploads=settings.max_unfinished_uploads,
+        uploads_at_once=settings.max_uploads_at_once,
+        requests_per_minute=settings.upload_requests_per_minute,
+        bytes_per_second=settings.upload_bytes_per_second,
+    )
 
 
 async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ DrsServiceError
 │   ├── FormInvalid
 │   ├── TooMany
 │   ├── UploadTooLarge
+│   ├── QuotaExceeded
 │   ├── UploadInterrupted
 │   ├── UploadStalled
 │   ├── RangeNotSatisfiable
@@ -74,7 +75,10 @@ DrsServiceError
     ├── StorageUnavailable
     ├── StorageFull
     ├── DatabaseUnavailable
-    └── ResolverUnavailable
+    ├── ResolverUnavailable
+    ├── TooManyUploads
+    ├── TooManyAtOnce
+    └── TooManyRequests
 
 The docstring of a class is its message unless one is given. What HTTP makes of each is `api/errors.py`'s business.
 """
@@ -219,6 +223,12 @@ class UploadTooLarge(Rejected):
     """The upload is larger than this service accepts. Nothing was stored."""
 
     code = "upload_too_large"
+
+
+class QuotaExceeded(Rejected):
+    """The owner or the space holds as many bytes as it may. Nothing was stored."""
+
+    code = "quota_exceeded"
 
 
 class UploadInterrupted(Rejected):
@@ -538,3 +548,21 @@ class ResolverUnavailable(Unavailable):
     """The resolver of compact identifiers does not answer. Try again later."""
 
     code = "resolver_unavailable"
+
+
+class TooManyUploads(Unavailable):
+    """The owner has as many unfinished uploads as there may be. Finish or delete some of them first."""
+
+    code = "too_many_uploads"
+
+
+class TooManyAtOnce(Unavailable):
+    """As many uploads are being received as there is room for. Try again later."""
+
+    code = "too_many_at_once"
+
+
+class TooManyRequests(Unavailable):
+    """The owner has sent as many upload requests as are taken in a minute. Try again later."""
+
+    code = "too_many_requests"

@@ -76,6 +76,20 @@ class Settings:
     finish_at_once_bytes: int = setting(
         64 * MIB, "how much of an upload is read again while its sender waits; what is longer, a worker reads", least=0
     )
+    owner_quota_bytes: int | None = setting(
+        None, "bytes that one owner may hold, in objects and in unfinished uploads; default no limit", least=1
+    )
+    space_quota_bytes: int | None = setting(
+        None, "bytes that all owners together may hold in one space; default no limit", least=1
+    )
+    max_unfinished_uploads: int = setting(20_000, "most unfinished uploads of one owner", least=1)
+    max_uploads_at_once: int = setting(500, "most uploads that one web process receives at the same time", least=1)
+    upload_requests_per_minute: int | None = setting(
+        None, "most upload requests of one owner that one web process takes in a minute; default no limit", least=1
+    )
+    upload_bytes_per_second: int | None = setting(
+        None, "how fast one web process receives the uploads of one owner; default no limit", least=65_536
+    )
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
 
@@ -217,7 +231,7 @@ def said(one: "Field[Any]", env: Mapping[str, str]) -> str:
 
 
 def parse(kind: object, text: str) -> object:
-    if kind is int:
+    if kind in (int, int | None):
         if not re.fullmatch(r"[+-]?\d{1,18}", text):
             raise ValueError(f"{text!r} is not a whole number")
         return int(text)

@@ -10,7 +10,17 @@ from litestar.types import ASGIApp, ExceptionHandlersMap
 from drs_service import errors
 from drs_service.api.bodies import AnyRequest
 from drs_service.domain.ranges import unsatisfied_content_range
-from drs_service.errors import DrsServiceError, ObjectPending, RangeNotSatisfiable, UploadBusy, UploadStalled
+from drs_service.errors import (
+    DrsServiceError,
+    ObjectPending,
+    QuotaExceeded,
+    RangeNotSatisfiable,
+    Rejected,
+    TooManyAtOnce,
+    TooManyRequests,
+    UploadBusy,
+    UploadStalled,
+)
 
 log = structlog.get_logger()
 
@@ -49,14 +59,18 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.Unavailable:          503,
     # DRS 1.5.0: "The operation is delayed and will continue asynchronously", with Retry-After and no body.
     errors.ObjectPending:        202,
+    errors.TooManyUploads:       429,
+    errors.TooManyAtOnce:        429,
+    errors.TooManyRequests:      429,
     errors.StorageFull:          507,
+    errors.QuotaExceeded:        507,
 }  # fmt: skip
 
 # What the framework refuses before any of our code is asked.
 FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 
 RETRY_AFTER = "5"  # seconds
-TRY_AGAIN = {202, 423, 503, 507}
+TRY_AGAIN = {202, 423, 429, 503, 507}
 NO_STORE = {"cache-control": "no-store"}
 
 
@@ -84,15 +98,16 @@ def respond(status: int, code: str, message: str, headers: dict[str, str] | None
 def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error] | Response[bytes]:
     status = status_of(type(error))
     headers = {}
-    if status >= 500:
+    if status >= 500 and not isinstance(error, Rejected):
         log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)
-    if status in TRY_AGAIN:
-        headers["retry-after"] = RETRY_AFTER
+    if status in TRY_AGAIN and not isinstance(error, QuotaExceeded):
+        headers["retry-after"] = str(error.facts.get("retry_after", RETRY_AFTER))
     if isinstance(error, ObjectPending):
         # Bytes, for the framework would write None as `null`.
         return Response(b"", status_code=status, media_type="text/plain", headers={**NO_STORE, **headers})
-    if isinstance(error, UploadStalled | UploadBusy):
-        # RFC 9110 15.5.9: the rest of the request is not waited for. Nor is that of one that had to make room.
+    if isinstance(error, UploadStalled | UploadBusy | TooManyAtOnce | TooManyRequests):
+        # RFC 9110 15.5.9: the rest of the request is not waited for. Nor is that of one that had to make room, or got
+        # none.
         headers["connection"] = "close"
     if isinstance(error, RangeNotSatisfiable):
         # RFC 9110 15.5.17: say how long the representation is.

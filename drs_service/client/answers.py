@@ -6,7 +6,15 @@ import msgspec
 
 from drs_service.domain import checksums
 from drs_service.domain.checksums import COMPUTABLE
-from drs_service.errors import ChecksumInvalid, DrsServiceError, Forbidden, NotFound, Rejected, Unavailable
+from drs_service.errors import (
+    ChecksumInvalid,
+    DrsServiceError,
+    Forbidden,
+    NotFound,
+    QuotaExceeded,
+    Rejected,
+    Unavailable,
+)
 from drs_service.outgoing.http import decoded
 from drs_service.outgoing.transfers import Reply
 
@@ -74,6 +82,7 @@ class Objects(msgspec.Struct):
 
 class Error(msgspec.Struct):
     msg: str | None = None
+    code: str | None = None
 
 
 def read(reply: Reply, shape: type[Shape]) -> Shape:
@@ -87,10 +96,12 @@ def refused(reply: Reply) -> DrsServiceError:
     """The error that an answer is. Unavailable, with retry_after if it says so, if the request may yet succeed."""
     message = f"{reply.url} answers {reply.status}"
     try:
-        said = msgspec.json.decode(reply.body, type=Error).msg
+        said = msgspec.json.decode(reply.body, type=Error)
     except (msgspec.DecodeError, RecursionError):
-        said = None
-    message += f": {printable(said)}" if said else "."
+        said = Error()
+    message += f": {printable(said.msg)}" if said.msg else "."
+    if said.code == QuotaExceeded.code:
+        return QuotaExceeded(message)  # that lasts until somebody deletes something
     if reply.status in LATER or reply.status >= 500:
         return Unavailable(message, retry_after=retry_after(reply.headers.get("Retry-After")))
     if reply.status in (404, 410):

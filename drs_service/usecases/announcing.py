@@ -26,6 +26,7 @@ from drs_service.errors import (
     UploadNotFound,
     UploadTooLarge,
 )
+from drs_service.usecases.limiting import Limiting, Room
 from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Arriving
@@ -53,21 +54,29 @@ class Announcing:
         sweep: Sweep,
         *,
         lifetime: timedelta,
+        limiting: Limiting | None = None,
         checksums: Collection[str] = (),
     ) -> None:
         self._database = database
         self._store = store
         self._sweep = sweep
         self._lifetime = lifetime
+        self._limiting = limiting or Limiting(database)
         self._checksums = checksums
 
     async def announce(self, principal: Principal, announced: Sequence[Announcement]) -> list[Upload]:
-        """An upload for each, all or none. Forbidden, UploadTooLarge."""
+        """An upload for each, all or none. Forbidden, UploadTooLarge, QuotaExceeded, TooManyUploads."""
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
         for one in announced:
             if one.size > self._store.max_bytes:
                 raise UploadTooLarge(f"{one.name.original} has {one.size} bytes; {self._store.max_bytes} are accepted.")
+        with self._limiting.admitted(principal.id):
+            size = sum(one.size for one in announced)
+            await self._limiting.room(principal.id, DEFAULT_SPACE, size=size, uploads=len(announced))
+            return await self._announce(principal, announced)
+
+    async def _announce(self, principal: Principal, announced: Sequence[Announcement]) -> list[Upload]:
         new = [
             Upload(
                 id=secrets.token_urlsafe(ID_BYTES),
@@ -95,10 +104,17 @@ class Announcing:
         SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
         """
         upload = await self._find(upload_id)
+        with self._limiting.admitted(upload.owner):
+            return await self._receive(upload, arriving)
+
+    async def _receive(self, upload: Upload, arriving: Arriving) -> Upload:
         if arriving.length not in (None, upload.size):
             raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arriving.length}.")
+        size = announced_size(upload)
+        # There is room for what was announced then, and no more is taken.
+        await self._limiting.room(upload.owner, upload.space, size=size - upload.received)
         async with self._store.receive(
-            no_more_than(announced_size(upload), arriving.source),
+            self._limiting.metered(upload.owner, no_more_than(size, arriving.source), Room(None)),
             expect=arriving.digest,
             length=arriving.length,
             algorithms={*arriving.algorithms, *(one.algorithm for one in upload.checksums)} & COMPUTABLE,
@@ -107,7 +123,7 @@ class Announcing:
             check_awaits(upload, arrival.blob.digest)
             await arrival.keep()
             try:
-                recorded = await self._record(upload_id, arrival)
+                recorded = await self._record(upload.id, arrival)
             except DrsServiceError:
                 # It expired, was registered, or got other bytes meanwhile: these belong to nobody, unless they did
                 # before.
@@ -132,10 +148,14 @@ class Announcing:
         digest = arrival.blob.digest
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
-            check_awaits((await uploads.select_locked(connection, [upload_id])).get(upload_id), digest)
+            before = (await uploads.select_locked(connection, [upload_id])).get(upload_id)
+            check_awaits(before, digest)
             await record(connection, self._store.place, [arrival], algorithms=self._checksums)
             await uploads.arrived(connection, upload_id, digest)
-            return (await uploads.select(connection, [upload_id]))[upload_id]
+            after = (await uploads.select(connection, [upload_id]))[upload_id]
+            if before is not None and before.blob is None:
+                await self._limiting.check(connection, after.owner, after.space)
+            return after
 
 
 async def no_more_than(size: int, source: AsyncIterable[Buffer]) -> AsyncIterator[Buffer]:

@@ -47,6 +47,7 @@ from drs_service.errors import (
 )
 from drs_service.jobs.kinds import VerifyExternal, enqueue
 from drs_service.usecases.checksumming import Checksumming, Unverified
+from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import check_readable
 
 
@@ -84,9 +85,16 @@ class Here:
 
 class Registering:
     def __init__(
-        self, database: Database, checksumming: Checksumming, *, max_entries: int, verify_external: bool
+        self,
+        database: Database,
+        checksumming: Checksumming,
+        *,
+        max_entries: int,
+        verify_external: bool,
+        limiting: Limiting | None = None,
     ) -> None:
         self._database = database
+        self._limiting = limiting or Limiting(database)
         self._max_entries = max_entries
         self._verify_external = verify_external
         self._checksumming = checksumming
@@ -97,7 +105,8 @@ class Registering:
         """Record the candidates, in their order, or none of them.
 
         Forbidden, IdempotencyKeyReused, CandidateInvalid, SizeMismatch, ChecksumMismatch, ChecksumUnknown,
-        BundleInvalid, TooMany; and ObjectNotFound or ObjectDeleted for what was done under the key and is no more.
+        BundleInvalid, TooMany, QuotaExceeded; and ObjectNotFound or ObjectDeleted for what was done under the key and
+        is no more.
         """
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
@@ -127,6 +136,9 @@ class Registering:
                 except DrsServiceError as error:
                     raise type(error)(f"Candidate {number}: {error}", **error.facts) from error
             await self._write(connection, registration)
+            # What came by an upload was counted as it came.
+            if sum(one.blob is not None for one in registration.new) > len(registration.uploads):
+                await self._limiting.check(connection, principal.id, DEFAULT_SPACE)
             rows = await objects.select(connection, ids)
         return [rows[object_id] for object_id in ids]
 

@@ -35,6 +35,7 @@ from drs_service.errors import (
 from drs_service.usecases.announcing import ID_BYTES
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.holding import Holding
+from drs_service.usecases.limiting import Limiting, Room
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.turns import Interruption, Turns
 
@@ -87,6 +88,7 @@ class Resuming:
         turns: Turns,
         *,
         lifetime: timedelta,
+        limiting: Limiting | None = None,
     ) -> None:
         self._database = database
         self._store = store
@@ -95,19 +97,26 @@ class Resuming:
         self._finishing = finishing
         self._turns = turns
         self._lifetime = lifetime
+        self._limiting = limiting or Limiting(database)
 
     async def create(self, principal: Principal, wanted: Wanted, first: Sending | None = None) -> Upload:
         """An upload of which first has come, if anything; or a complete one, if an object that principal may read has
         its bytes, or if its parts are here.
 
-        Forbidden, UploadTooLarge, PartsInvalid, and what `Registering.register` raises for what the object shall be,
-        and what `send` raises for first. There is no upload then: nobody would know its id.
+        Forbidden, UploadTooLarge, QuotaExceeded, TooManyUploads, PartsInvalid, and what `Registering.register` raises
+        for what the object shall be, and what `send` raises for first. There is no upload then: nobody would know its
+        id.
         """
         if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
             raise Forbidden
         self._check_size(wanted.size)
         if wanted.parts is not None:
             return await self._join(principal, wanted, wanted.parts)
+        with self._limiting.admitted(principal.id):
+            room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=wanted.size, uploads=1)
+            return await self._create(principal, wanted, self._metered(principal.id, first, room) if first else None)
+
+    async def _create(self, principal: Principal, wanted: Wanted, first: Sending | None) -> Upload:
         upload = await self._begun(principal, wanted, secrets.token_urlsafe(ID_BYTES), size=wanted.size)
         made = await self._made_of_what_is_here(principal, upload)
         if made is not None:
@@ -117,7 +126,7 @@ class Resuming:
             return upload
         try:
             if first is not None:
-                return await self.send(upload.id, first)
+                return await self._send(upload, first)
             return await self._complete(upload.id) if upload.size == 0 and wanted.ends_by_size else upload
         except DrsServiceError:
             with suppress(UploadNotFound, UploadBusy, Unavailable):  # it expires
@@ -207,13 +216,21 @@ class Resuming:
         checksum was expected of it.
 
         Forbidden, UploadNotFound, UploadFailed, UploadLost, UploadDone, UploadBusy, OffsetMismatch, SizeMismatch,
-        UploadTooLarge, ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
+        UploadTooLarge, QuotaExceeded, ChunkMismatch, ChecksumMismatch, Unavailable, and what the source raises.
         """
         upload = await self._holding.find(upload_id)
+        with self._limiting.admitted(upload.owner):
+            room = await self._limiting.room(upload.owner, upload.space, size=bytes_to_come(upload, sending))
+            return await self._send(upload, self._metered(upload.owner, sending, room))
+
+    def _metered(self, owner: str, sending: Sending, room: Room) -> Sending:
+        return replace(sending, source=self._limiting.metered(owner, sending.source, room, sending.interruption))
+
+    async def _send(self, upload: Upload, sending: Sending) -> Upload:
         if upload.parts is not None:
             raise Forbidden("Nothing is added to an upload that is joined of others.")
         if not upload.is_closed:
-            async with self._holding.held(upload_id) as (upload, unfinished):
+            async with self._holding.held(upload.id) as (upload, unfinished):
                 if unfinished is not None:
                     return await self._receive(upload, unfinished, sending)
         # The answer to the last request may have been lost on its way.
@@ -283,6 +300,14 @@ class Resuming:
         if upload.is_done:
             await self._finishing.drop_parts(upload)
         return upload
+
+
+def bytes_to_come(upload: Upload, sending: Sending) -> int | None:
+    """As far as anybody knows: of the whole, or else of this request."""
+    size = upload.size if upload.size is not None else sending.total
+    if upload.is_closed:
+        return 0
+    return sending.length if size is None else max(0, size - upload.received)
 
 
 def check_offset(offset: int, upload: Upload) -> None:

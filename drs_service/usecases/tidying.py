@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from drs_service.blobs.store import BlobStore
-from drs_service.db import idempotency, totals, uploads
+from drs_service.db import holdings, idempotency, totals, uploads
 from drs_service.db.pool import Database
 from drs_service.jobs import log
 
@@ -18,13 +18,15 @@ class Tidying:
         self._store = store
 
     async def run(self) -> None:
-        """Fold the changes of the totals into one row, and forget what the queue did long ago, uploads that nobody
-        registered in time, and under which keys something was done so long ago that nobody repeats it.
+        """Fold the changes of the totals and of what owners hold, and forget what the queue did long ago, uploads that
+        nobody registered in time, and under which keys something was done so long ago that nobody repeats it.
 
         The blob of a forgotten upload is let go of: the sweep looks whether anything else refers to it.
         """
         async with self._database.transaction() as connection:
             await totals.fold(connection)
+        async with self._database.transaction() as connection:
+            await holdings.fold(connection)
         async with self._database.transaction() as connection:
             await log.purge(connection, older_than=KEEP_LOG)
         async with self._database.transaction() as connection:

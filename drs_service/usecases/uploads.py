@@ -16,7 +16,8 @@ from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
 from drs_service.domain.object_ids import new_object_id
 from drs_service.domain.objects import DrsObject, NewObject
-from drs_service.errors import DrsServiceError, Forbidden, Unavailable
+from drs_service.errors import DrsServiceError, Forbidden, QuotaExceeded, Unavailable
+from drs_service.usecases.limiting import Limiting, Room
 from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
 
@@ -43,8 +44,17 @@ class Incoming(Arriving):
 class Uploads:
     """checksums: algorithms that workers apply to every new blob."""
 
-    def __init__(self, database: Database, store: BlobStore, sweep: Sweep, *, checksums: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        sweep: Sweep,
+        *,
+        limiting: Limiting | None = None,
+        checksums: Collection[str] = (),
+    ) -> None:
         self._database = database
+        self._limiting = limiting or Limiting(database)
         self._store = store
         self._sweep = sweep
         self._checksums = checksums
@@ -52,22 +62,35 @@ class Uploads:
     async def put(self, principal: Principal, incoming: Incoming) -> DrsObject:
         """Keep one file. When this returns, its bytes and its object are durable.
 
-        Forbidden, UploadTooLarge, DigestMismatch, Unavailable, and whatever the source raises: nothing is stored.
+        Forbidden, UploadTooLarge, QuotaExceeded, DigestMismatch, Unavailable, and whatever the source raises: nothing
+        is stored.
         """
         check(principal)
-        async with self._receive(incoming) as arrival:
-            await arrival.keep()
-            [stored] = await self._record(principal, [(incoming, arrival)])
+        with self._limiting.admitted(principal.id):
+            room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=incoming.length)
+            async with self._receive(principal, incoming, room) as arrival:
+                await arrival.keep()
+                try:
+                    [stored] = await self._record(principal, [(incoming, arrival)])
+                except QuotaExceeded:
+                    with suppress(Unavailable):  # the sweep will find it
+                        await self._sweep.forget(arrival.blob.digest)
+                    raise
         return stored
 
     async def put_all(self, principal: Principal, incoming: AsyncIterable[Incoming]) -> list[DrsObject]:
         """Keep several files, all or none. Each source is read to its end before the next is asked for."""
         check(principal)
+        with self._limiting.admitted(principal.id):
+            return await self._put_all(principal, incoming)
+
+    async def _put_all(self, principal: Principal, incoming: AsyncIterable[Incoming]) -> list[DrsObject]:
+        room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=None)
         kept: list[tuple[Incoming, Arrival]] = []
         async with AsyncExitStack() as staged:
             try:
                 async for one in incoming:
-                    arrival = await staged.enter_async_context(self._receive(one))
+                    arrival = await staged.enter_async_context(self._receive(principal, one, room))
                     await arrival.keep()
                     kept.append((one, arrival))
                 return await self._record(principal, kept) if kept else []
@@ -78,9 +101,10 @@ class Uploads:
                         await self._sweep.forget(arrival.blob.digest)
                 raise
 
-    def _receive(self, incoming: Incoming) -> AbstractAsyncContextManager[Arrival]:
+    def _receive(self, principal: Principal, incoming: Incoming, room: Room) -> AbstractAsyncContextManager[Arrival]:
+        source = self._limiting.metered(principal.id, incoming.source, room)
         return self._store.receive(
-            incoming.source, expect=incoming.digest, length=incoming.length, algorithms=incoming.algorithms
+            source, expect=incoming.digest, length=incoming.length, algorithms=incoming.algorithms
         )
 
     async def _record(self, principal: Principal, kept: Sequence[tuple[Incoming, Arrival]]) -> list[DrsObject]:
@@ -101,6 +125,7 @@ class Uploads:
             arrivals = [arrival for _, arrival in kept]
             await record(connection, self._store.place, arrivals, algorithms=self._checksums)
             await objects.insert(connection, new)
+            await self._limiting.check(connection, principal.id, DEFAULT_SPACE)
             rows = await objects.select(connection, [one.id for one in new])
         return [rows[one.id] for one in new]
 

@@ -45,6 +45,13 @@ def test_every_fault_is_told_at_once() -> None:
         {"DRS_LOG_LEVEL": "loud"},
         {"DRS_STORAGE_URL": "memory:", "DRS_PROCESSES": "2"},
         {"DRS_PORT": "9" * 5000},
+        {"DRS_OWNER_QUOTA_BYTES": "0"},
+        {"DRS_OWNER_QUOTA_BYTES": "5GB"},
+        {"DRS_SPACE_QUOTA_BYTES": "-1"},
+        {"DRS_MAX_UNFINISHED_UPLOADS": "0"},
+        {"DRS_MAX_UPLOADS_AT_ONCE": "none"},
+        {"DRS_UPLOAD_REQUESTS_PER_MINUTE": "0.5"},
+        {"DRS_UPLOAD_BYTES_PER_SECOND": "65535"},
         {"DRS_VERIFY_EXTERNAL": "yes"},
         {"DRS_VERIFY_EXTERNAL": "True"},
         {"DRS_VERIFY_EXTERNAL": "1"},
@@ -56,6 +63,12 @@ def test_every_fault_is_told_at_once() -> None:
 def test_a_setting_that_cannot_work_is_refused(env: dict[str, str]) -> None:
     with pytest.raises(SettingsInvalid):
         Settings.from_env(env)
+
+
+def test_a_limit_that_is_not_set_is_none() -> None:
+    settings = Settings.from_env({"DRS_OWNER_QUOTA_BYTES": "100", "DRS_SPACE_QUOTA_BYTES": ""})
+    assert (settings.owner_quota_bytes, settings.space_quota_bytes) == (100, None)
+    assert Settings.from_env(settings.to_env()) == settings
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ MAX_BODY = 16 * 1024**2  # bytes: a bundle of 100,000 members has some 10 MB
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands; nothing was stored."),
     413: ResponseSpec(Error, description="More is asked for than service-info allows at once; nothing was stored."),
+    507: ResponseSpec(Error, description="The owner or the space holds as many bytes as it may; nothing was stored."),
 }
 REPEATED = {
     404: ResponseSpec(Error, description="What was registered with the Idempotency-Key is there no more."),
@@ -44,7 +45,11 @@ def routes(
         status_code=200,
         summary="Ask for places to upload files to",
         description="1.6 draft. Send the bytes to `upload_details.post_url`, then register `access_url`.",
-        responses={200: ResponseSpec(shapes.UploadResponse, description="One for each file, in order."), **REFUSALS},
+        responses={
+            200: ResponseSpec(shapes.UploadResponse, description="One for each file, in order."),
+            429: ResponseSpec(Error, description="There are too many unfinished uploads, or requests, of this owner."),
+            **REFUSALS,
+        },
     )
     async def post_upload_request(request: AnyRequest, data: JSONBody[UploadRequest]) -> ASGIApp:
         check_length(len(data.requests), most=most)

@@ -81,7 +81,8 @@ REFUSALS = {
     415: ResponseSpec(Error, description="The body is not of the type that the protocol has for it."),
     423: ResponseSpec(Error, description="Another request is sending or joining, and does not let go."),
     460: ResponseSpec(Error, description="The body has not the checksum stated of it; it was thrown away."),
-    507: ResponseSpec(Error, description="The storage is full."),
+    429: ResponseSpec(Error, description="Too many uploads at once, or of this owner."),
+    507: ResponseSpec(Error, description="The storage is full, or its owner holds enough."),
 }
 FINISHING = ResponseSpec(None, description="All bytes are here, and are being verified; so says the draft alone.")
 OF_SPEAKING = {204: ResponseSpec(None, description="The headers say it.")}

@@ -46,7 +46,8 @@ REFUSALS = {
     408: ResponseSpec(Error, description="No bytes arrived for too long; nothing was stored."),
     413: ResponseSpec(Error, description="A file is larger than this service accepts; nothing was stored."),
     415: ResponseSpec(Error, description="The body has a coding, which cannot be undone here; nothing was stored."),
-    507: ResponseSpec(Error, description="The storage is full; nothing was stored."),
+    429: ResponseSpec(Error, description="Too many uploads at once, or of this owner; nothing was stored."),
+    507: ResponseSpec(Error, description="The storage is full, or its owner holds enough; nothing was stored."),
 }
 
 

@@ -1,0 +1,53 @@
+"""What owners hold, and what lies in spaces, kept up by triggers."""
+
+from drs_service.db.pool import Connection
+from drs_service.domain.limits import Holding
+
+FOLD_AT = 1000  # rows of one owner: whoever has read so many makes one of them
+
+# What was folded lies in one row for each space that an owner has anything in.
+SELECT = """
+    SELECT coalesce(sum(kept + staged) FILTER (WHERE owner_id = $1), 0)::bigint AS of_owner,
+        coalesce(sum(kept + staged) FILTER (WHERE space_id = $2), 0)::bigint AS of_space,
+        coalesce(sum(uploads) FILTER (WHERE owner_id = $1), 0)::bigint AS uploads,
+        count(*) FILTER (WHERE owner_id = $1) AS rows
+    FROM holding_changes WHERE owner_id = $1 OR space_id = $2
+"""
+
+
+async def select(connection: Connection, owner: str, space: str) -> tuple[Holding, bool]:
+    """What there is by now, the caller's own transaction included; and whether it is time to fold that."""
+    row = await connection.fetchrow(SELECT, owner, space)
+    assert row is not None, "an aggregate always has a row"
+    return Holding(row["of_owner"], row["of_space"], row["uploads"]), row["rows"] >= FOLD_AT
+
+
+STAGED = """
+    SELECT coalesce(sum(staged), 0)::bigint AS bytes, coalesce(sum(uploads), 0)::bigint AS uploads FROM holding_changes
+"""
+
+
+async def staged(connection: Connection) -> tuple[int, int]:
+    """Bytes that came of all uploads which are no object yet, and how many of these there are."""
+    row = await connection.fetchrow(STAGED)
+    assert row is not None, "an aggregate always has a row"
+    return row["bytes"], row["uploads"]
+
+
+FOLD = """
+    WITH folded AS (
+        DELETE FROM holding_changes WHERE id IN (
+            SELECT id FROM holding_changes WHERE $1::text IS NULL OR owner_id = $1
+            ORDER BY id LIMIT 50000 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING owner_id, space_id, kept, staged, uploads
+    )
+    INSERT INTO holding_changes (owner_id, space_id, kept, staged, uploads)
+    SELECT owner_id, space_id, sum(kept), sum(staged), sum(uploads) FROM folded GROUP BY owner_id, space_id
+    HAVING sum(kept) <> 0 OR sum(staged) <> 0 OR sum(uploads) <> 0
+"""
+
+
+async def fold(connection: Connection, owner: str | None = None) -> None:
+    """Make one row of many, of an owner or of all. What they hold stays as it is."""
+    await connection.execute(FOLD, owner)
