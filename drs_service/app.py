@@ -43,6 +43,7 @@ from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.turns import Turns
+from drs_service.usecases.underway import UploadsUnderway
 from drs_service.usecases.uploads import Uploads
 
 
@@ -104,6 +105,7 @@ async def open_app_on(database: Database, store: BlobStore, settings: Settings) 
             database, store, registering, holding, finishing, turns, lifetime=lifetime, limiting=limiting
         ),
         directing=directing,
+        underway=UploadsUnderway(database),
         statistics=Statistics(database),
         health=Health(database, store),
     )

@@ -39,6 +39,7 @@ from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
+from drs_service.usecases.underway import UploadsUnderway
 from drs_service.usecases.uploads import Uploads
 
 MAX_BODY = 2 * 1024**2  # bytes, where nothing else is said: a bulk request of 1,000 ids has some 130 kB
@@ -57,6 +58,7 @@ class UseCases:
     announcing: Announcing
     resuming: Resuming
     directing: Directing | None
+    underway: UploadsUnderway
     statistics: Statistics
     health: Health
 
@@ -95,7 +97,7 @@ def build(
             *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
-            *progress.routes(usecases.resuming, urls, direct=usecases.directing is not None),
+            *progress.routes(usecases.resuming, usecases.underway, urls, direct=usecases.directing is not None),
             *(direct.routes(usecases.directing, urls) if usecases.directing is not None else []),
             Router(
                 "/",

@@ -1,7 +1,8 @@
 """Rows of uploads: bytes on their way."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import asyncpg
 import msgspec
@@ -259,3 +260,25 @@ def upload(row: asyncpg.Record) -> Upload:
         concat=row["concat"],
         blob=Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An upload in the order in which they were begun."""
+
+    number: int
+    started_at: datetime
+    upload: Upload
+
+
+UNFINISHED = """
+    SELECT uploads.*, (SELECT size FROM blobs WHERE blobs.digest = uploads.digest) AS blob_size FROM uploads
+    WHERE owner_id = $1 AND number > $2 AND object_id IS NULL AND expires_at > now()
+    ORDER BY number LIMIT $3
+"""
+
+
+async def unfinished(connection: Connection, owner: str, *, after: int, limit: int) -> list[Numbered]:
+    """Uploads of owner that are no object yet, behind the number after."""
+    rows = await connection.fetch(UNFINISHED, owner, after, limit)
+    return [Numbered(row["number"], row["created_at"], upload(row)) for row in rows]

@@ -27,6 +27,11 @@ class Principal:
 ANONYMOUS = Principal("anonymous")
 
 
+def is_somebody(principal: Principal) -> bool:
+    """Whether it is always the same one who asks under this name. Anonymous is everybody who is not identified."""
+    return principal != ANONYMOUS
+
+
 def may(principal: Principal, action: Action, *, space: str) -> bool:
     """Whether principal may do action to what lives in space."""
     match action:

@@ -36,6 +36,7 @@ ROUTES = {
     "/tus/a": {"DELETE", "HEAD", "PATCH", "POST"},
     "/upload": {"POST"},
     "/upload/a": {"PUT"},
+    "/uploads": {"GET", "HEAD"},
     "/uploads/a": {"GET", "HEAD", "POST", "PUT"},
 }
 # Where OPTIONS is DRS's: it tells of authorizations.

@@ -30,6 +30,7 @@ ROUTES = {
     "/tus/{upload_id}": {"delete", "head", "options", "patch", "post"},
     "/upload": {"post"},
     "/upload/{name}": {"put"},
+    "/uploads": {"get", "head"},
     "/uploads/{upload_id}": {"get", "head", "post", "put"},
 }
 

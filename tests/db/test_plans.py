@@ -9,7 +9,7 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
-from drs_service.db import blobs, listing, objects
+from drs_service.db import blobs, holdings, listing, objects, uploads
 from drs_service.db.pool import Connection
 from tests.db.conftest import connected
 from tests.support.postgres import Postgres
@@ -38,6 +38,11 @@ FILL = f"""
         FROM generate_series(1, 5000) AS n;
     INSERT INTO objects (id, digest, size, space_id, name, file_name, media_type)
         SELECT 'foreign-' || n, sha256(''), 0, 'other', 'name', 'name', 'text/plain' FROM generate_series(1, 5000) AS n;
+    INSERT INTO uploads (id, owner_id, space_id, name, file_name, media_type, size, checksums, expires_at)
+        SELECT 'upload-' || n, 'anonymous', 'default', 'a', 'a', 'text/plain', 1, '{{}}', now() + interval '1 day'
+        FROM generate_series(1, 5000) AS n;
+    INSERT INTO principals (id, kind) SELECT 'owner-' || n, 'user' FROM generate_series(1, 5000) AS n;
+    INSERT INTO holding_changes (owner_id, space_id, kept) SELECT id, 'space-of-' || id, 1 FROM principals;
     ANALYZE;
 """
 REFERRED = "SELECT EXISTS (SELECT FROM objects WHERE digest = $1)"
@@ -126,6 +131,25 @@ class Asking:
             assert (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] <= 4 * PAGE, (
                 node
             )
+
+
+@MODES
+@pytest.mark.parametrize("after", [0, 2500])
+async def test_a_page_of_unfinished_uploads_reads_no_more_than_itself(
+    filled: Connection, mode: str, after: int
+) -> None:
+    await filled.execute(f"SET plan_cache_mode = {mode}")
+    asking = Asking(filled)
+    found = await uploads.unfinished(cast(Connection, asking), "anonymous", after=after, limit=PAGE)
+    assert [one.number for one in found] == [*range(after + 1, after + PAGE + 1)]
+    asking.assert_cheap("uploads_listed_idx")
+
+
+@MODES
+async def test_what_an_owner_holds_is_found_along_indexes(filled: Connection, mode: str) -> None:
+    await filled.execute(f"SET plan_cache_mode = {mode}")
+    nodes = await plan(filled, holdings.SELECT, "owner-7", "space-of-owner-9")
+    assert {"holding_changes_owner_id_idx", "holding_changes_space_id_idx"} <= indexes(nodes)
 
 
 @MODES

@@ -33,7 +33,7 @@ Values = Annotated[
     list[str] | None,
     QueryParameter(name="tag_value", description="the value of the tag at the same place; an empty one may be any"),
 ]
-PageSize = Annotated[int, QueryParameter(description=f"objects of a page, at most {MAX_PAGE}")]
+PageSize = Annotated[int, QueryParameter(description=f"entries of a page, at most {MAX_PAGE}")]
 PageToken = Annotated[str | None, QueryParameter(description="the next_page_token of the page before")]
 Kind = Annotated[str | None, QueryParameter(name="type", description="the algorithm; any, if it is left out")]
 

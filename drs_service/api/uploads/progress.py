@@ -1,4 +1,4 @@
-"""`/uploads/{upload_id}`: how far an upload has come, for whoever watches it. Asking disturbs nobody who is sending."""
+"""`/uploads`, `/uploads/{upload_id}`: how far uploads have come, for whoever watches. Asking disturbs nobody."""
 
 from datetime import datetime
 from typing import Literal
@@ -13,10 +13,14 @@ from litestar.types import ASGIApp
 from msgspec import UNSET, UnsetType
 
 from drs_service.api.answers import Json
+from drs_service.api.bodies import AnyRequest
+from drs_service.api.drs.finding import DEFAULT_PAGE, PageSize, PageToken, checked_size
 from drs_service.api.errors import Error
+from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.domain.uploads import Upload
 from drs_service.usecases.resuming import Resuming
+from drs_service.usecases.underway import Underway, UploadsUnderway
 
 State = Literal["open", "arrived", "finishing", "complete", "failed"]
 
@@ -50,7 +54,49 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Why nothing becomes of it."""
 
 
-def routes(resuming: Resuming, urls: PublicUrls, *, direct: bool) -> list[HTTPRouteHandler]:
+class Listed(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An unfinished upload. Its id is the right to it, so only an owner who is identified is told that."""
+
+    upload: str
+    """Tells it from others: the beginning of the SHA-256 of its id."""
+    name: str
+    state: State
+    received: int
+    started_at: datetime
+    expires_at: datetime
+    size: int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+    tus_url: str | UnsetType = UNSET
+
+
+class ListedUploads(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A page of unfinished uploads."""
+
+    uploads: list[Listed]
+    next_page_token: str | UnsetType = UNSET
+
+
+def routes(resuming: Resuming, underway: UploadsUnderway, urls: PublicUrls, *, direct: bool) -> list[HTTPRouteHandler]:
+    @route(
+        "/uploads",
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        summary="List your unfinished uploads",
+        description="In the order in which they were begun, page by page. While you are anonymous their URLs are left "
+        "out, for whoever knows one may send to it and delete it.",
+        responses={
+            200: ResponseSpec(ListedUploads, description="A page of unfinished uploads."),
+            400: ResponseSpec(Error, description="The page_size or the page_token is not one of this service."),
+        },
+    )
+    async def get_uploads(
+        request: AnyRequest, page_size: PageSize = DEFAULT_PAGE, page_token: PageToken = None
+    ) -> ASGIApp:
+        page = await underway.page(principal_of(request), size=checked_size(page_size), token=page_token)
+        listing = ListedUploads(
+            uploads=[listed(one, urls) for one in page.uploads], next_page_token=page.next_token or UNSET
+        )
+        return Json(listing, cache_control="no-store")
+
     @route(
         "/uploads/{upload_id:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -63,7 +109,22 @@ def routes(resuming: Resuming, urls: PublicUrls, *, direct: bool) -> list[HTTPRo
     async def get_upload(upload_id: FromPath[str]) -> ASGIApp:
         return Json(progress(await resuming.find(upload_id), urls, direct=direct), cache_control="no-store")
 
-    return [get_upload]
+    return [get_uploads, get_upload]
+
+
+def listed(one: Underway, urls: PublicUrls) -> Listed:
+    upload = one.upload
+    return Listed(
+        upload=one.fingerprint,
+        name=upload.name.original,
+        state=state(upload),
+        received=upload.received,
+        size=upload.size if upload.size is not None else UNSET,
+        started_at=one.started_at,
+        expires_at=upload.expires_at,
+        id=one.id if one.id is not None else UNSET,
+        tus_url=urls.tus(one.id) if one.id is not None else UNSET,
+    )
 
 
 def progress(upload: Upload, urls: PublicUrls, *, direct: bool) -> Progress:
