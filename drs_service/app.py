@@ -12,11 +12,15 @@ from functools import partial
 
 import uvicorn
 from litestar.types import ASGIApp
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from drs_service.api import face
 from drs_service.api.answers import Json
 from drs_service.api.drs import service_info
 from drs_service.api.drs.rendering import face_of
+from drs_service.api.metrics.exposition import Exposition
+from drs_service.api.metrics.sharing import Sharing
+from drs_service.api.metrics.tally import Tally
 from drs_service.api.public import PublicUrls
 from drs_service.api.server import Protocol
 from drs_service.blobs.store import BlobStore
@@ -38,6 +42,7 @@ from drs_service.usecases.health import Health
 from drs_service.usecases.holding import Holding
 from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.observing import Observing
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
@@ -46,29 +51,73 @@ from drs_service.usecases.turns import Turns
 from drs_service.usecases.underway import UploadsUnderway
 from drs_service.usecases.uploads import Uploads
 
+ALONE = Sharing(None, 1)
+
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[ASGIApp]:
+async def open_app(settings: Settings, sharing: Sharing = ALONE) -> AsyncIterator[ASGIApp]:
     """The web application, with everything it stands on open for the length of the block."""
     async with (
         open_parts(settings, name="drs-service web") as (database, store),
-        open_app_on(database, store, settings) as app,
+        open_app_on(database, store, settings, sharing) as app,
     ):
         yield app
 
 
 @asynccontextmanager
-async def open_app_on(database: Database, store: BlobStore, settings: Settings) -> AsyncIterator[ASGIApp]:
+async def open_app_on(
+    database: Database, store: BlobStore, settings: Settings, sharing: Sharing = ALONE
+) -> AsyncIterator[ASGIApp]:
     """The web application on a database and a store that are open for longer than the block."""
     assert settings.database_url is not None and settings.public_url is not None
-    urls = PublicUrls(settings.public_url)
     await check_schema(database)
     await check_store(database, store)
+    urls = PublicUrls(settings.public_url)
     objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
-    sweep = Sweep(database, store)
-    limiting = Limiting(database, limits(settings))
+    turns = Turns(database)
+    tally, registry = Tally(), CollectorRegistry()
+    ProcessCollector(registry=registry)
+    exposition = Exposition(tally, Observing(database), sharing, registry)
+    heard = changes.Together(objects.changes, turns)
+    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
+    try:
+        async with sharing.writing(exposition.snapshot):
+            yield face.build(
+                usecases_on(database, store, objects, turns, settings),
+                urls,
+                service_info.Identity(
+                    id=settings.service_id,
+                    name=settings.service_name,
+                    organization_name=settings.organization_name,
+                    organization_url=settings.organization_url,
+                ),
+                service_info.Reach(
+                    max_bulk=settings.max_bulk_request_length,
+                    max_upload_bytes=settings.max_upload_bytes,
+                    verify_external=settings.verify_external,
+                ),
+                upload_idle=settings.upload_idle_seconds,
+                upload_lifetime=settings.upload_lifetime_seconds,
+                max_form_files=settings.max_form_files,
+                origins=settings.cors_origins,
+                prefix_1_2=settings.drs_1_2_prefix,
+                tally=tally,
+                exposition=exposition,
+            )
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+
+
+def usecases_on(
+    database: Database, store: BlobStore, objects: Objects[Json], turns: Turns, settings: Settings
+) -> face.UseCases:
+    """What the service can do, for its HTTP face."""
+    checksums, lifetime = settings.checksums, timedelta(seconds=settings.upload_lifetime_seconds)
+    sweep, limiting = Sweep(database, store), Limiting(database, limits(settings))
     bundles, downloads = Bundles(database), Downloads(store)
-    checksumming = Checksumming(database, store, settings.checksums)
+    checksumming = Checksumming(database, store, checksums)
     registering = Registering(
         database,
         checksumming,
@@ -76,66 +125,29 @@ async def open_app_on(database: Database, store: BlobStore, settings: Settings) 
         verify_external=settings.verify_external,
         limiting=limiting,
     )
-    turns = Turns(database)
-    lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
     holding = Holding(database, store, turns, lifetime=lifetime)
     finishing = Finishing(
-        database,
-        store,
-        holding,
-        lifetime=lifetime,
-        checksums=settings.checksums,
-        at_once=settings.finish_at_once_bytes,
+        database, store, holding, lifetime=lifetime, checksums=checksums, at_once=settings.finish_at_once_bytes
     )
     place = store.direct
-    directing = Directing(database, place, holding, finishing, lifetime=lifetime) if place is not None else None
-    usecases = face.UseCases(
+    return face.UseCases(
         objects=objects,
         downloads=downloads,
         archives=Archives(bundles, downloads),
-        uploads=Uploads(database, store, sweep, limiting=limiting, checksums=settings.checksums),
+        uploads=Uploads(database, store, sweep, limiting=limiting, checksums=checksums),
         bundles=bundles,
         finding=Finding(database),
         registering=registering,
         changing=Changing(database, sweep, objects.changes, checksumming, verify_external=settings.verify_external),
-        announcing=Announcing(
-            database, store, sweep, lifetime=lifetime, limiting=limiting, checksums=settings.checksums
-        ),
+        announcing=Announcing(database, store, sweep, lifetime=lifetime, limiting=limiting, checksums=checksums),
         resuming=Resuming(
             database, store, registering, holding, finishing, turns, lifetime=lifetime, limiting=limiting
         ),
-        directing=directing,
+        directing=Directing(database, place, holding, finishing, limiting, lifetime=lifetime) if place else None,
         underway=UploadsUnderway(database),
         statistics=Statistics(database),
         health=Health(database, store),
     )
-    heard = changes.Together(objects.changes, turns)
-    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
-    try:
-        yield face.build(
-            usecases,
-            urls,
-            service_info.Identity(
-                id=settings.service_id,
-                name=settings.service_name,
-                organization_name=settings.organization_name,
-                organization_url=settings.organization_url,
-            ),
-            service_info.Reach(
-                max_bulk=settings.max_bulk_request_length,
-                max_upload_bytes=settings.max_upload_bytes,
-                verify_external=settings.verify_external,
-            ),
-            upload_idle=settings.upload_idle_seconds,
-            upload_lifetime=settings.upload_lifetime_seconds,
-            max_form_files=settings.max_form_files,
-            origins=settings.cors_origins,
-            prefix_1_2=settings.drs_1_2_prefix,
-        )
-    finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
 
 
 def limits(settings: Settings) -> Limits:
@@ -149,9 +161,11 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-async def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+async def serve(
+    settings: Settings, listener: socket.socket, sharing: Sharing = ALONE, *, on_ready: Callable[[], None]
+) -> None:
     """Answer requests on listener until SIGTERM or SIGINT; those in flight are finished first."""
-    async with open_app(settings) as app:
+    async with open_app(settings, sharing) as app:
         # uvicorn raises the signal that stopped it once more at the end: let what is open here be closed first.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)

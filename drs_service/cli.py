@@ -79,12 +79,16 @@ def worker(sweep_before: datetime | None) -> None:
 
 @command("web", hidden=True)
 @click.option("--listen-fd", type=int, required=True)
-def web(listen_fd: int) -> None:
-    """One web process of `serve`, on a socket that it inherits."""
+@click.option("--number", type=int, default=1)
+@click.option("--tallies", type=click.Path(path_type=Path))
+def web(listen_fd: int, number: int, tallies: Path | None) -> None:
+    """One web process of `serve`, on a socket that it inherits. It shares with others what it counts, in tallies."""
     bond = Bond(os.environ)
     from drs_service import app
+    from drs_service.api.metrics.sharing import Sharing
 
-    run(app.serve(read_settings(), socket.socket(fileno=listen_fd), on_ready=bond.ready))
+    listener = socket.socket(fileno=listen_fd)
+    run(app.serve(read_settings(), listener, Sharing(tallies, number), on_ready=bond.ready))
 
 
 @command("migrate")

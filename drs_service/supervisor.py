@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import structlog
@@ -61,7 +62,11 @@ def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
             asyncio.run(check_database(settings.database_url.reveal()))
         settings = completed(settings, listener)
         arguments = ["--sweep-before", started.isoformat()] if alone else []
-        asyncio.run(Supervisor(settings, listener, postgres, worker_arguments=arguments).run(announce))
+        tallies = None
+        if settings.processes > 1:
+            tallies = Path(stack.enter_context(TemporaryDirectory(prefix="drs-tallies-", ignore_cleanup_errors=True)))
+        supervisor = Supervisor(settings, listener, postgres, worker_arguments=arguments, tallies=tallies)
+        asyncio.run(supervisor.run(announce))
 
 
 class Supervisor:
@@ -74,6 +79,7 @@ class Supervisor:
         postgres: EmbeddedPostgres | None,
         *,
         worker_arguments: list[str],
+        tallies: Path | None,
     ) -> None:
         self._settings = settings
         self._listener = listener
@@ -83,8 +89,15 @@ class Supervisor:
         self._told_to_stop = asyncio.Event()
         env = {**os.environ, **settings.to_env()}
         fd = listener.fileno()
+        shared = ["--tallies", str(tallies)] if tallies is not None else []
         web = [
-            Kept(f"web {number}", ["web", "--listen-fd", str(fd)], env=env, lifeline=self._lifeline, pass_fds=[fd])
+            Kept(
+                f"web {number}",
+                ["web", "--listen-fd", str(fd), "--number", str(number), *shared],
+                env=env,
+                lifeline=self._lifeline,
+                pass_fds=[fd],
+            )
             for number in range(1, settings.processes + 1)
         ]
         worker = Kept("worker", ["worker", *worker_arguments], env=env, lifeline=self._lifeline)

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap
 
 from drs_service import errors
 from drs_service.api.bodies import AnyRequest
+from drs_service.api.metrics.tally import CODE
 from drs_service.domain.ranges import unsatisfied_content_range
 from drs_service.errors import (
     DrsServiceError,
@@ -97,6 +98,7 @@ def respond(status: int, code: str, message: str, headers: dict[str, str] | None
 
 def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Error] | Response[bytes]:
     status = status_of(type(error))
+    request.scope["state"][CODE] = error.code
     headers = {}
     if status >= 500 and not isinstance(error, Rejected):
         log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)

@@ -21,6 +21,9 @@ from drs_service.api.drs.rendering import Rendering
 from drs_service.api.errors import EXCEPTION_HANDLERS
 from drs_service.api.guard import Guard
 from drs_service.api.json_requests import JsonRequest
+from drs_service.api.metrics import routes as metrics
+from drs_service.api.metrics.exposition import Exposition
+from drs_service.api.metrics.tally import Tallied, Tally
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
 from drs_service.api.uploads import announced, direct, progress, resumable
@@ -74,6 +77,8 @@ def build(
     max_form_files: int,
     origins: Collection[str],
     prefix_1_2: str | None,
+    tally: Tally,
+    exposition: Exposition,
 ) -> ASGIApp:
     rendering = Rendering(usecases.bundles, urls)
     drs: Sequence[HTTPRouteHandler] = [
@@ -106,6 +111,7 @@ def build(
                 tags=["tus"],
             ),
             *health.routes(usecases.health),
+            *metrics.routes(exposition),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         request_max_body_size=MAX_BODY,
@@ -123,4 +129,4 @@ def build(
     leave_out_examples(app)
     paths = [DRS_PATH, *([prefix_1_2 + DRS_PATH] if prefix_1_2 is not None else [])]
     guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins, drs_paths=paths)
-    return Cors(guarded, origins) if origins else guarded
+    return Tallied(Cors(guarded, origins) if origins else guarded, tally)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -29,6 +30,14 @@ COMMAND_PATIENCE = 30.0
 CLOSE_PATIENCE = 3.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How many connections there are."""
+
+    open: int
+    in_use: int
+
+
 class Database:
     """A pool of at most size connections. Every error of the driver leaves here as one of ours.
 
@@ -39,6 +48,10 @@ class Database:
         self.pool = pool
         # A transaction may wait for another's lock: those that do must leave connections for reads.
         self._transactions = asyncio.Semaphore(max(1, size // 2))
+
+    def usage(self) -> Usage:
+        open_now = self.pool.get_size()
+        return Usage(open=open_now, in_use=open_now - self.pool.get_idle_size())
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

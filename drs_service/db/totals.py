@@ -10,26 +10,29 @@ class Totals:
     objects: int
     bytes: int
     """Of blobs, each counted once."""
+    blobs: int
 
 
 SELECT = (
-    "SELECT coalesce(sum(objects), 0)::bigint AS objects, coalesce(sum(bytes), 0)::bigint AS bytes FROM total_changes"
+    "SELECT coalesce(sum(objects), 0)::bigint AS objects, coalesce(sum(bytes), 0)::bigint AS bytes, "
+    "coalesce(sum(blobs), 0)::bigint AS blobs FROM total_changes"
 )
 
 
 async def select(connection: Connection) -> Totals:
     row = await connection.fetchrow(SELECT)
     assert row is not None, "an aggregate always has a row"
-    return Totals(row["objects"], row["bytes"])
+    return Totals(row["objects"], row["bytes"], row["blobs"])
 
 
 FOLD = """
     WITH folded AS (
         DELETE FROM total_changes
         WHERE id IN (SELECT id FROM total_changes ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED)
-        RETURNING objects, bytes
+        RETURNING objects, bytes, blobs
     )
-    INSERT INTO total_changes (objects, bytes) SELECT sum(objects), sum(bytes) FROM folded HAVING count(*) > 0
+    INSERT INTO total_changes (objects, bytes, blobs) SELECT sum(objects), sum(bytes), sum(blobs) FROM folded
+    HAVING count(*) > 0
 """
 
 

@@ -17,6 +17,7 @@ from drs_service.domain.uploads import Mark, Upload
 from drs_service.errors import DirectImpossible, PartsMissing, TooMany, UploadDone, UploadNotFound
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.holding import Holding
+from drs_service.usecases.limiting import Limiting
 
 MOST_URLS = 1000  # signed at once
 VALID = timedelta(hours=1)
@@ -46,6 +47,7 @@ class Directing:
         place: Direct,
         holding: Holding,
         finishing: Finishing,
+        limiting: Limiting,
         *,
         lifetime: timedelta,
         valid: timedelta = VALID,
@@ -55,13 +57,14 @@ class Directing:
         self._place = place
         self._holding = holding
         self._finishing = finishing
+        self._limiting = limiting
         self._lifetime = lifetime
         self._valid = valid
 
     async def tickets(self, upload_id: str, numbers: Sequence[int]) -> Tickets:
         """URLs for these parts. A part that is brought twice is what was brought last.
 
-        UploadNotFound, UploadFailed, UploadDone, DirectImpossible, TooMany, StorageUnavailable.
+        UploadNotFound, UploadFailed, UploadDone, DirectImpossible, TooMany, QuotaExceeded, StorageUnavailable.
         """
         upload = await self._holding.find(upload_id)
         cut = cut_of(upload)
@@ -69,6 +72,7 @@ class Directing:
             raise TooMany(f"At most {MOST_URLS} parts can be asked for at once.")
         if not all(1 <= number <= cut.count for number in numbers):
             raise DirectImpossible(f"The parts of this upload have the numbers 1 to {cut.count}.")
+        await self._limiting.room(upload.owner, upload.space, size=cut.size)
         handle, parts = await self._begun(upload)
         expires_at = datetime.now(UTC) + self._valid
         tickets = [

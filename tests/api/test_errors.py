@@ -31,6 +31,7 @@ ROUTES = {
     "/ga4gh/drs/v1/service-info": {"GET", "HEAD"},
     "/ga4gh/drs/v1/upload-request": {"POST"},
     "/livez": {"GET", "HEAD"},
+    "/metrics": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
     "/tus": {"POST"},
     "/tus/a": {"DELETE", "HEAD", "PATCH", "POST"},

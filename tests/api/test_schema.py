@@ -25,6 +25,7 @@ ROUTES = {
     "/ga4gh/drs/v1/service-info": {"get", "head"},
     "/ga4gh/drs/v1/upload-request": {"post"},
     "/livez": {"get", "head"},
+    "/metrics": {"get", "head"},
     "/readyz": {"get", "head"},
     "/tus": {"options", "post"},
     "/tus/{upload_id}": {"delete", "head", "options", "patch", "post"},

@@ -19,14 +19,14 @@ async def read(database: Database) -> Totals:
 
 
 async def test_the_totals_follow_every_change(database: Database) -> None:
-    assert await read(database) == Totals(0, 0)
+    assert await read(database) == Totals(0, 0, 0)
     async with database.transaction() as connection:
         await connection.execute(INSERT)
-    assert await read(database) == Totals(100, 5050)
+    assert await read(database) == Totals(100, 5050, 100)
     async with database.transaction() as connection:
         await connection.execute("DELETE FROM objects WHERE id IN ('object-1', 'object-100')")
         await connection.execute("DELETE FROM blobs WHERE size IN (1, 100)")
-    assert await read(database) == Totals(98, 4949)
+    assert await read(database) == Totals(98, 4949, 98)
 
 
 async def test_tidying_makes_one_row_of_many_and_changes_no_total(database: Database, store: BlobStore) -> None:
@@ -36,7 +36,7 @@ async def test_tidying_makes_one_row_of_many_and_changes_no_total(database: Data
     await Tidying(database, store).run()
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM total_changes") == 1
-    assert await read(database) == Totals(0, 35)
+    assert await read(database) == Totals(0, 35, 5)
 
 
 async def test_the_log_of_the_queue_is_kept_for_a_week(database: Database, store: BlobStore) -> None:

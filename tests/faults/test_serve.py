@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.serve import COMMAND, PATIENCE, Serve, alive, kill, serving, wait_until
 
@@ -244,7 +245,21 @@ def test_processes_share_one_address(data_dir: Path, own_environment: dict[str, 
         content = secrets.token_bytes(100_000)
         object_id = put(service, content)
         assert all(get(service, object_id) == content for _ in range(20))
+        # Whichever of them is asked tells what both have counted.
+        wait_until(lambda: downloads(service).keys() == {"1", "2"} and sum(downloads(service).values()) == 20)
         assert service.stop() == 0
+
+
+def downloads(service: Serve) -> dict[str, float]:
+    """How many each web process has answered."""
+    with service.client() as client:
+        text = client.get("/metrics").raise_for_status().text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {
+        one.labels["process"]: one.value
+        for one in samples
+        if one.name == "drs_http_request_duration_seconds_count" and one.labels["route"] == "/data/{object_id}"
+    }
 
 
 def test_uploads_cut_off_by_a_kill_are_whole_or_gone(serve: Serve, own_environment: dict[str, str]) -> None:

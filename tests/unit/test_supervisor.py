@@ -97,7 +97,9 @@ async def test_a_part_that_fails_stops_the_service(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("drs_service.supervisor.Kept", Child)
     with listen("127.0.0.1", 0) as listener:
-        supervisor = Supervisor(Settings(public_url="http://localhost"), listener, None, worker_arguments=[])
+        supervisor = Supervisor(
+            Settings(public_url="http://localhost"), listener, None, worker_arguments=[], tallies=None
+        )
         with pytest.raises(LookupError):
             async with asyncio.timeout(5):
                 await supervisor.run(lambda _: None)

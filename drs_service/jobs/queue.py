@@ -1,0 +1,17 @@
+"""How much there is to do."""
+
+from typing import get_args
+
+from drs_service.db.pool import Connection
+from drs_service.jobs.kinds import Job, kind_of
+
+DEPTH = "SELECT entrypoint, status::text, count(*) FROM pgqueuer GROUP BY entrypoint, status"
+KINDS = sorted(kind_of(one) for one in get_args(Job))
+STATES = ("queued", "picked", "failed")
+
+
+async def depth(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many jobs there are of each kind in each of the STATES."""
+    counted = dict.fromkeys(((kind, state) for kind in KINDS for state in STATES), 0)
+    rows = await connection.fetch(DEPTH)
+    return counted | {(row["entrypoint"], row["status"]): row["count"] for row in rows}
