@@ -23,6 +23,9 @@ class Scale:
     upload_size: int
     """sent by each of many clients at once"""
     long_upload_size: int
+    s3_size: int
+    """of one file that is sent to S3 and fetched from there"""
+    s3_objects: int
 
 
 FULL = Scale(
@@ -35,6 +38,8 @@ FULL = Scale(
     archived_size=64 * MIB,
     upload_size=256 * MIB,
     long_upload_size=10 * GIB,
+    s3_size=GIB,
+    s3_objects=2_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -46,4 +51,6 @@ QUICK = Scale(
     archived_size=4 * MIB,
     upload_size=4 * MIB,
     long_upload_size=64 * MIB,
+    s3_size=64 * MIB,
+    s3_objects=200,
 )

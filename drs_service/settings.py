@@ -194,7 +194,9 @@ class Settings:
     def to_env(self) -> dict[str, str]:
         """What from_env reads: how a process of ours hands its settings to another."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {variable(name): written(value) for name, value in values.items() if value is not None}
+        env = {variable(name): written(value) for name, value in values.items() if value is not None}
+        # Read already: that process may have the variable that names the file from us as well.
+        return env | {f"{variable(one.name)}_FILE": "" for one in fields(self) if one.type == Secret | None}
 
     @property
     def state_dir(self) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from drs_service.settings import Secret, Settings
 from tests.support.postgres import Postgres
-from tests.support.s3 import S3Server
+from tests.support.s3 import S3Server, missing
 from tests.support.server import Service, running
 
 
@@ -87,5 +87,7 @@ def own_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def s3(roomy: Path) -> Iterator[S3Server]:
     """A real S3 server; whoever asks for it is skipped where there is none."""
+    if reason := missing():
+        pytest.skip(reason)
     with S3Server.started(roomy / "s3") as server:
         yield server

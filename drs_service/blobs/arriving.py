@@ -86,7 +86,10 @@ class Arriving:
         await growing.close()
 
     async def close(self) -> list[Source]:
-        """The objects that hold it, once they do: none if it is empty. Nothing is written any more."""
+        """The objects that hold it, once they do: none if it is empty. Nothing is written any more.
+
+        May be called again if it failed.
+        """
         if self._buffer:
             body = bytes(self._buffer)
             growing = await self._begun()
@@ -94,6 +97,8 @@ class Arriving:
             await growing.end(body)
         if self._growing is not None:
             await self._grow()
+        for one in self._grown:
+            await one.close()
         return [Source(one.name, one.size) for one in self._grown]
 
     async def abandon(self) -> None:
@@ -116,6 +121,7 @@ class Growing:
         self._bucket = bucket
         self._turns = turns
         self._own_turns = asyncio.Semaphore(parts_at_once)
+        self._whole = b""
         self._beginning: asyncio.Task[str] | None = None
         self._parts: list[asyncio.Task[str]] = []
         self._ending: asyncio.Task[None] | None = None
@@ -128,15 +134,17 @@ class Growing:
         for part in self._parts:
             if part.done():
                 part.result()
+        # Before there is a task: what waits for its turn is the sender's buffer, and no more comes.
         await self._own_turns.acquire()
+        await self._turns.acquire()
         self._parts.append(asyncio.create_task(self._send(multipart, len(self._parts) + 1, body)))
         self.size += len(body)
 
     async def _send(self, multipart: str, number: int, body: bytes) -> str:
         try:
-            async with self._turns:
-                return await self._bucket.put_part(self.name, multipart, number, body)
+            return await self._bucket.put_part(self.name, multipart, number, body)
         finally:
+            self._turns.release()
             self._own_turns.release()
 
     async def end(self, body: bytes) -> None:
@@ -144,18 +152,22 @@ class Growing:
         if self._parts:
             await self.send(body)
         else:
-            self._ending = asyncio.create_task(self._bucket.put(self.name, body))
+            self._whole = body
             self.size = len(body)
 
     async def close(self) -> None:
-        if self._ending is None:
-            self._ending = asyncio.create_task(self._complete())
+        """May be called again, also if it failed."""
+        if self._ending is None or (self._ending.done() and not self._is_whole()):
+            self._ending = asyncio.create_task(self._end())
         await asyncio.shield(self._ending)
 
-    async def _complete(self) -> None:
-        assert self._beginning is not None
-        tags = await asyncio.gather(*self._parts)
-        await self._bucket.complete(self.name, self._beginning.result(), tags)
+    async def _end(self) -> None:
+        if self._beginning is None:
+            await self._bucket.put(self.name, self._whole)
+        else:
+            tags = await asyncio.gather(*self._parts)
+            await self._bucket.complete(self.name, self._beginning.result(), tags)
+        self._whole = b""
 
     async def abandon(self) -> None:
         # A part that arrived after the others had been forgotten would stay for ever.

@@ -26,7 +26,7 @@ from drs_service.domain.uploads import Mark
 from drs_service.errors import StorageUnavailable, Unavailable, UploadBusy, UploadLost
 
 WAITING = f"{STAGING}waiting/"
-PARTS_AT_ONCE = 32  # sent by all uploads of a process
+PARTS_AT_ONCE = 16  # sent by all uploads of a process
 DELETES_AT_ONCE = 16
 SIZES = Sizes()
 CROWD = 32  # segments of a tier that are joined into one

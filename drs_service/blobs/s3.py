@@ -82,7 +82,12 @@ class S3Bucket:
 
     async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
-        await self._call("complete_multipart_upload", name, UploadId=multipart, MultipartUpload={"Parts": parts})
+        try:
+            await self._call("complete_multipart_upload", name, UploadId=multipart, MultipartUpload={"Parts": parts})
+        except StorageUnavailable as error:
+            # It may be that it was done, and the answer was lost.
+            if code_of(error) not in MISSING_MULTIPART or not await self._is_there(name):
+                raise
 
     async def abort(self, name: str, multipart: str) -> None:
         try:
@@ -158,6 +163,13 @@ class S3Bucket:
     async def size(self, name: str) -> int:
         answer = await self._call("head_object", name)
         return int(answer["ContentLength"])
+
+    async def _is_there(self, name: str) -> bool:
+        try:
+            await self.size(name)
+        except KeyError:
+            return False
+        return True
 
     async def delete(self, name: str) -> None:
         await self._call("delete_object", name)

@@ -22,14 +22,20 @@ async def translated() -> AsyncIterator[None]:
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        kind = StorageFull if code in FULL else StorageUnavailable
-        raise kind(reason=str(error)) from error
+        code = code_said(error)
+        if code in FULL:
+            raise StorageFull(reason=str(error)) from error
+        is_ours = error.response["ResponseMetadata"]["HTTPStatusCode"] // 100 == 4
+        message = f"The storage refuses what it is asked: {code}." if is_ours else None
+        raise StorageUnavailable(message, reason=str(error)) from error
     except (BotoCoreError, ConnectionFailed, TimeoutError, OSError) as error:
         raise StorageUnavailable(reason=str(error) or type(error).__name__) from error
 
 
 def code_of(error: StorageUnavailable) -> str:
     """What S3 said; nothing if it did not come to that."""
-    cause = error.__cause__
-    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
+    return code_said(error.__cause__) if isinstance(error.__cause__, ClientError) else ""
+
+
+def code_said(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

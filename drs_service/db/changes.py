@@ -100,8 +100,8 @@ async def listen_once(url: str, listener: Listener, *, node: int) -> None:
                 statement_cache_size=0,
             )
         try:
-            await connection.add_listener(CHANNEL, hear)
             await connection.execute("SELECT pg_advisory_lock_shared($1, $2)", NODES, node)
+            await connection.add_listener(CHANNEL, hear)
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _connection: lost.set())
             listener.on_connect()

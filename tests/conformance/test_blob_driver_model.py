@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
@@ -15,7 +16,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from drs_service.blobs.driver import Entry, Staged
 from drs_service.errors import BlobCorrupt
 from tests.support.driving import fetch
-from tests.support.places import LocalPlace, MemoryPlace, Place
+from tests.support.places import LocalPlace, MemoryPlace, Place, S3Place
+from tests.support.s3 import S3Server
 
 T = TypeVar("T")
 
@@ -142,8 +144,19 @@ class LocalAgainstDict(DriverAgainstDict):
     open_place = staticmethod(lambda folder: LocalPlace(folder / "store"))
 
 
+class S3AgainstDict(DriverAgainstDict):
+    """`s3_against_dict` says where the server is."""
+
+
+@pytest.fixture(scope="module")
+def s3_against_dict(s3: S3Server) -> None:
+    S3AgainstDict.open_place = staticmethod(lambda _: S3Place(s3))
+
+
 TestMemory = MemoryAgainstDict.TestCase
 TestLocal = LocalAgainstDict.TestCase
+TestS3 = pytest.mark.usefixtures("s3_against_dict")(S3AgainstDict.TestCase)
 UNHURRIED = [HealthCheck.too_slow]
 TestMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
 TestLocal.settings = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
+TestS3.settings = settings(max_examples=5, stateful_step_count=25, deadline=None, suppress_health_check=UNHURRIED)

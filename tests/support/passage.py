@@ -68,6 +68,14 @@ class Passage:
                 thread.start()
                 self._threads.append(thread)
 
+    def cut(self) -> None:
+        """End every connection there is."""
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self.up.free()
+        self.down.free()
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self.up.free()

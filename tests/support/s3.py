@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
-import pytest
 from botocore.config import Config
 
 from drs_service.blobs.access import S3Access
@@ -73,16 +72,21 @@ rgw gc processor max time = 5
 """
 
 
+def missing() -> str:
+    """Why there can be no server here, or nothing."""
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"{', '.join(absent)} not installed: on Debian `make servers` does it" if absent else ""
+
+
 class S3Server:
     """A running server, a user of it, and a way past our drivers."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = free_port()
+        self._secret = secrets.token_hex(20)
         self._access = S3Access(
-            endpoint_url=f"http://127.0.0.1:{self._port}",
-            access_key_id="drs",
-            secret_access_key=secrets.token_hex(20),
+            endpoint_url=f"http://127.0.0.1:{self._port}", access_key_id="drs", secret_access_key=self._secret
         )
         self._environment = {"CEPH_CONF": str(directory / "ceph.conf"), "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -96,10 +100,6 @@ class S3Server:
     @classmethod
     @contextmanager
     def started(cls, directory: Path) -> Iterator["S3Server"]:
-        """Skips the test that asks for it where the programs are missing."""
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
-        if missing:
-            pytest.skip(f"no S3 server here: {', '.join(missing)} are missing; on Debian `make servers` installs them")
         server = cls(directory)
         try:
             server._start()
@@ -111,6 +111,19 @@ class S3Server:
         """For those who keep to a prefix of their own."""
         self.client.create_bucket(Bucket=SHARED)
         return SHARED
+
+    def narrow_bucket(self, most_bytes: int) -> tuple[str, S3Access]:
+        """One for little more than nothing, and how its owner reaches it."""
+        owner = secrets.token_hex(8)
+        self._call("radosgw-admin", "user", "create", "--uid", owner, "--display-name", owner, *keys_of(owner))
+        limits = ("--quota-scope", "user", "--max-size", str(most_bytes))
+        self._call("radosgw-admin", "quota", "set", "--uid", owner, *limits)
+        self._call("radosgw-admin", "quota", "enable", "--uid", owner, "--quota-scope", "user")
+        access = S3Access(endpoint_url=self._access.endpoint_url, access_key_id=owner, secret_access_key=owner)
+        client = client_for(access)
+        client.create_bucket(Bucket=owner)
+        client.close()
+        return owner, access
 
     def go_away(self) -> None:
         """Stop answering; what is kept stays."""
@@ -133,18 +146,10 @@ class S3Server:
         self._call("ceph", "osd", "new", osd_id)
         self._call("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd_id)
         self._run("osd", "ceph-osd", "-i", "0")
-        assert self._access.access_key_id is not None and self._access.secret_access_key is not None
-        keys = ("--access-key", self._access.access_key_id, "--secret-key", self._access.secret_access_key)
-        self._call("radosgw-admin", "user", "create", "--uid", "drs", "--display-name", "drs", *keys)
+        user = ("--uid", "drs", "--display-name", "drs")
+        self._call("radosgw-admin", "user", "create", *user, *keys_of("drs", self._secret))
         self.come_back()
-        self.client = botocore.session.Session().create_client(
-            "s3",
-            endpoint_url=self._access.endpoint_url,
-            aws_access_key_id=self._access.access_key_id,
-            aws_secret_access_key=self._access.secret_access_key,
-            region_name="us-east-1",
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
+        self.client = client_for(self._access)
 
     def _call(self, *command: str) -> None:
         subprocess.run(command, env=self._environment, capture_output=True, check=True, timeout=PATIENCE)
@@ -177,6 +182,21 @@ class S3Server:
         for name in ("radosgw", "osd", "mon"):
             with contextlib.suppress(KeyError):
                 self._end(name)
+
+
+def client_for(access: S3Access) -> Any:
+    return botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=access.endpoint_url,
+        aws_access_key_id=access.access_key_id,
+        aws_secret_access_key=access.secret_access_key,
+        region_name="us-east-1",
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+
+
+def keys_of(user: str, secret: str | None = None) -> tuple[str, ...]:
+    return ("--access-key", user, "--secret-key", secret or user)
 
 
 def free_port() -> int:

@@ -39,7 +39,14 @@ def test_every_fault_is_told_at_once() -> None:
         {"PUBLIC_URL": "https://user:secret@drs.example.org"},
         {"PUBLIC_URL": "https://bücher.example"},
         {"PUBLIC_URL": "https://drs.example.org/\n"},
-        {"DRS_STORAGE_URL": "s3://bucket"},
+        {"DRS_STORAGE_URL": "gs://bucket"},
+        {"DRS_STORAGE_URL": "s3://"},
+        {"DRS_STORAGE_URL": "s3:///prefix"},
+        {"DRS_STORAGE_URL": "s3://key:secret@bucket/prefix"},
+        {"DRS_S3_ENDPOINT_URL": "127.0.0.1:9000"},
+        {"DRS_S3_ACCESS_KEY_ID": "alone"},
+        {"DRS_S3_SECRET_ACCESS_KEY": "alone"},
+        {"DATABASE_URL_FILE": "/nowhere/at/all"},
         {"DRS_STORAGE_URL": "file://relative"},
         {"DRS_STORAGE_URL": "memory://", "DRS_PROCESSES": "2"},
         {"DRS_LOG_LEVEL": "loud"},
@@ -129,6 +136,16 @@ def test_a_switch_is_true_or_false() -> None:
 def test_a_name_where_an_address_is_wanted_is_told() -> None:
     with pytest.raises(SettingsInvalid, match=r"DRS_VERIFY_EXTERNAL_HOSTS: .*'files\.example\.org'"):
         Settings.from_env({"DRS_VERIFY_EXTERNAL_HOSTS": "10.1.2.3 fd00::/8 files.example.org"})
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("very secret\n")
+    env = {"DRS_S3_ACCESS_KEY_ID": "id", "DRS_S3_SECRET_ACCESS_KEY_FILE": str(tmp_path / "secret")}
+    settings = Settings.from_env(env)
+    assert settings.s3_secret_access_key == Secret("very secret")
+    assert Settings.from_env(env | settings.to_env()) == settings
+    with pytest.raises(SettingsInvalid, match="DRS_S3_SECRET_ACCESS_KEY_FILE is set as well"):
+        Settings.from_env(env | {"DRS_S3_SECRET_ACCESS_KEY": "another"})
 
 
 def test_another_process_reads_back_what_was_handed_over() -> None:
