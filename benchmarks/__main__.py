@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import archive, downloads, drs, memory, objects, resumable, s3, startup, uploads
+from benchmarks import archive, downloads, drs, memory, objects, parallel, resumable, s3, slow, startup, uploads
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "archive": archive.archive,
     "uploads": uploads.uploads,
     "resumable": resumable.resumable,
+    "parallel": parallel.parallel,
+    "slow": slow.slow,
     "s3": s3.s3,
     "memory": memory.memory,
     "startup": startup.startup,

@@ -110,24 +110,55 @@ def send_one(url: str, number: int, size: int, filling: bytes) -> None:
 
 def send_tus(url: str, path: Path, chunk: int) -> None:
     """Create an upload at url and send a file to it, chunk by chunk over one connection."""
+    send_range(url, path, range(path.stat().st_size), chunk)
+
+
+def send_in_parts(urls: list[str], path: Path, chunk: int) -> None:
+    """The same with one connection to each of the urls, in turn: each sends its part, and the parts are joined."""
     size = path.stat().st_size
-    spoken = "tus-resumable: 1.0.0\r\n"
-    with connected(url) as connection, path.open("rb") as file:
-        connection.sendall(request("POST", url, f"{spoken}upload-length: {size}\r\ncontent-length: 0\r\n"))
-        [location] = [
-            line[10:].strip().decode() for line in answered(connection, b"201") if line.startswith(b"location:")
+    each = -(-size // len(urls))
+    with ThreadPoolExecutor(len(urls)) as pool:
+        sending = [
+            pool.submit(
+                send_range, url, path, range(at, min(at + each, size)), chunk, headers="upload-concat: partial\r\n"
+            )
+            for url, at in zip(urls, range(0, size, each), strict=True)
         ]
-        at = urljoin(url, location)
-        for offset in range(0, size, chunk):
-            count = min(chunk, size - offset)
-            about = f"upload-offset: {offset}\r\ncontent-length: {count}\r\n"
-            kind = "content-type: application/offset+octet-stream\r\n"
-            connection.sendall(request("PATCH", at, spoken + about + kind))
+        parts = " ".join(one.result() for one in sending)
+    with connected(urls[0]) as connection:
+        joining = f"{TUS}upload-concat: final;{parts}\r\ncontent-length: 0\r\n"
+        connection.sendall(request("POST", urls[0], joining))
+        answered(connection, b"201")
+
+
+def send_range(url: str, path: Path, bounds: range, chunk: int, *, headers: str = "") -> str:
+    """Create an upload at url of these bytes of a file, and send them. Its path."""
+    with connected(url) as connection, path.open("rb") as file:
+        at = begin_tus(connection, url, len(bounds), headers)
+        for start in bounds[::chunk]:
+            count = min(chunk, bounds.stop - start)
+            connection.sendall(request("PATCH", at, going_on(start - bounds.start) + f"content-length: {count}\r\n"))
             connection.setblocking(True)
             while count:
-                sent = os.sendfile(connection.fileno(), file.fileno(), offset, count)
-                offset, count = offset + sent, count - sent
+                sent = os.sendfile(connection.fileno(), file.fileno(), start, count)
+                start, count = start + sent, count - sent
             answered(connection, b"204")
+    return urlsplit(at).path
+
+
+TUS = "tus-resumable: 1.0.0\r\n"
+
+
+def begin_tus(connection: socket.socket, url: str, size: int, headers: str = "") -> str:
+    """The URL of a new upload, at the server of url whatever that calls itself."""
+    connection.sendall(request("POST", url, f"{TUS}upload-length: {size}\r\n{headers}content-length: 0\r\n"))
+    [location] = [line[10:].strip().decode() for line in answered(connection, b"201") if line.startswith(b"location:")]
+    return urljoin(url, urlsplit(location).path)
+
+
+def going_on(offset: int) -> str:
+    """Headers of a PATCH."""
+    return f"{TUS}upload-offset: {offset}\r\ncontent-type: application/offset+octet-stream\r\n"
 
 
 def answered(connection: socket.socket, status: bytes) -> list[bytes]:

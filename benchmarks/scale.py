@@ -26,6 +26,9 @@ class Scale:
     s3_size: int
     """of one file that is sent to S3 and fetched from there"""
     s3_objects: int
+    slow_senders: int
+    slow_seconds: int
+    """of other requests while these send"""
 
 
 FULL = Scale(
@@ -40,6 +43,8 @@ FULL = Scale(
     long_upload_size=10 * GIB,
     s3_size=GIB,
     s3_objects=2_000,
+    slow_senders=1_000,
+    slow_seconds=10,
 )
 QUICK = Scale(
     rounds=1,
@@ -53,4 +58,6 @@ QUICK = Scale(
     long_upload_size=64 * MIB,
     s3_size=64 * MIB,
     s3_objects=200,
+    slow_senders=100,
+    slow_seconds=2,
 )

@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.programs import program
+from drs_service.db.embedded import EmbeddedPostgres
+from drs_service.db.migrate import migrate
 
 PATIENCE = 60.0  # seconds for a server to answer, and to end
 
@@ -89,6 +91,22 @@ def service(directory: Path, *, settings: Mapping[str, str] | None = None) -> It
     """`drs-service serve` with one web process, answering."""
     with service_process(directory, port=0, settings=settings) as process:
         yield Server(first_line(process).removeprefix("DRS service on ").strip(), process.pid)
+
+
+@contextmanager
+def nodes(directory: Path, count: int) -> Iterator[list[Server]]:
+    """So many services, of one web process each, on one PostgreSQL and one store, both in directory."""
+    directory.mkdir(mode=0o711)
+    postgres = EmbeddedPostgres(directory / "postgres")
+    postgres.start()
+    try:
+        postgres.create_database("drs")
+        migrate(postgres.url("drs"))
+        shared = {"DATABASE_URL": postgres.url("drs"), "DRS_STORAGE_URL": (directory / "store").as_uri()}
+        with ExitStack() as stack:
+            yield [stack.enter_context(service(directory / f"node{one}", settings=shared)) for one in range(count)]
+    finally:
+        postgres.stop()
 
 
 def service_process(
