@@ -129,4 +129,5 @@ def build(
     leave_out_examples(app)
     paths = [DRS_PATH, *([prefix_1_2 + DRS_PATH] if prefix_1_2 is not None else [])]
     guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins, drs_paths=paths)
-    return Tallied(Cors(guarded, origins) if origins else guarded, tally)
+    # The server brings nothing but HTTP.
+    return cast(ASGIApp, Tallied(Cors(guarded, origins) if origins else guarded, tally))

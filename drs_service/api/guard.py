@@ -6,7 +6,7 @@ what changes anything must not come from a page of another origin, unless the op
 """
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
@@ -36,11 +36,11 @@ class Guard:
         self._ours = {"localhost", hostname.lower()}
         self._known: set[bytes] = set()  # Host fields that were found to be ours; few, for all but an attacker
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         app = self._app
         if scope["type"] == ScopeType.HTTP:
             app = self._examine(scope) or app
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     def _examine(self, scope: HTTPScope) -> ASGIApp | None:
         """The answer to a request that is not meant for us; None if it is."""

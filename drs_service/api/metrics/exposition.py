@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from drs_service.api.metrics.sharing import Sharing, Snapshot
+from drs_service.api.metrics.sharing import Alike, Sharing, Snapshot
 from drs_service.api.metrics.tally import BOUNDS, Tally
 from drs_service.usecases.observing import Figures, Observing
 
@@ -27,7 +27,7 @@ class Exposition:
     def snapshot(self) -> Snapshot:
         usage = self._observing.usage()
         return Snapshot(
-            durations=list(self._tally.durations.values()),
+            durations=[Alike(*key, one.counts, one.sum) for key, one in self._tally.durations.items()],
             in_flight=self._tally.in_flight,
             received_bytes=self._tally.received_bytes,
             sent_bytes=self._tally.sent_bytes,

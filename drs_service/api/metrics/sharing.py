@@ -14,17 +14,25 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from drs_service.api.metrics.tally import Durations
-
 log = structlog.get_logger()
 
 EVERY = 1.0  # seconds
 
 
+class Alike(msgspec.Struct):
+    """Requests that are alike, as `Durations` has them."""
+
+    route: str
+    method: str
+    status: int
+    counts: list[int]
+    sum: float
+
+
 class Snapshot(msgspec.Struct, kw_only=True):
     """What one process has counted."""
 
-    durations: list[Durations]
+    durations: list[Alike]
     in_flight: int
     received_bytes: int
     sent_bytes: int
