@@ -19,7 +19,7 @@ import structlog
 from drs_service.blobs.arriving import Arriving, Sizes
 from drs_service.blobs.bucket import Bucket, Source
 from drs_service.blobs.chain import Chain, Segment, crowd, new_name
-from drs_service.blobs.driver import Buffer, Entry
+from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.blobs.owners import STAGING, Owner
 from drs_service.blobs.probing import Probing
 from drs_service.domain.uploads import Mark
@@ -217,6 +217,24 @@ class CloudWaiting:
     async def write(self, chunks: Sequence[Buffer]) -> None:
         assert self._sources is None, "nothing is written after the first publish"
         await self._arriving.write(chunks)
+
+    async def append(self, other: Waiting, size: int) -> None:
+        assert isinstance(other, CloudWaiting)
+        await self.sync()
+        whole = other._chain.size == size
+        if self._tail is not None or size < self._bucket.least_part or not whole:
+            # Only the last segment may be short, and this one would not be.
+            async for piece in other.reread(0, size):
+                await self.write([piece])
+            return
+        segment = Segment(new_name(0), size)
+        sources = [Source(other._folder + one.name, one.size) for one in other._chain.segments]
+        try:
+            await self._bucket.concatenate(self._folder + segment.name, sources)
+        except KeyError as error:
+            raise UploadLost(segment=str(error)) from error
+        self._chain = Chain((*self._chain.segments, segment), self._chain.superseded)
+        await self._join()
 
     async def sync(self) -> Mark:
         if self._news:

@@ -53,6 +53,12 @@ class Waiting(Staged, Protocol):
         Before it nothing is written, read or published. UploadLost if the bytes before it are not there.
         """
 
+    async def append(self, other: "Waiting", size: int) -> None:
+        """Write the first bytes of another one, which were synced, as fast as the place can.
+
+        Both are of this driver. When it fails, nobody knows how many were written.
+        """
+
     async def sync(self) -> Mark:
         """Return when what was written is still there after the machine has lost its power: where to go on then.
 

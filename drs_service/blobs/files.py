@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from drs_service.blobs.driver import Buffer
-from drs_service.errors import StorageFull, StorageUnavailable, UploadBusy, UploadLost
+from drs_service.errors import BlobCorrupt, StorageFull, StorageUnavailable, UploadBusy, UploadLost
 
 IOV_MAX = 1024
 PROBE_STEP = 512 * 1024
+COPY_SIZE = 512 * 1024
 # Linux: read what the page cache holds or say at once that it does not. None elsewhere.
 NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 # macOS: fsync does not reach the platter, this does. None elsewhere.
@@ -57,6 +58,31 @@ def write(descriptor: int, chunks: Sequence[Buffer]) -> int:
             rest = memoryview(b"".join(views))[written:]
             written += os.write(descriptor, rest)
     return total
+
+
+def copy(source: int, target: int, start: int, count: int, *, name: str) -> int:
+    """Append bytes of one file to another, within the kernel if it can do that. BlobCorrupt if they are not there."""
+    end = start + count
+    while start < end:
+        done = copied(source, target, start, end - start)
+        if done is None:
+            done = write(target, [os.pread(source, min(end - start, COPY_SIZE), start)])
+        if done == 0:
+            raise BlobCorrupt(key=name, ends=start)
+        start += done
+    return count
+
+
+def copied(source: int, target: int, start: int, count: int) -> int | None:
+    """Bytes that the kernel has copied; None if it cannot."""
+    if not hasattr(os, "copy_file_range"):
+        return None
+    try:
+        return os.copy_file_range(source, target, count, start)
+    except OSError as error:
+        if error.errno in {errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}:
+            return None
+        raise
 
 
 def in_page_cache(descriptor: int, start: int, count: int) -> bool:

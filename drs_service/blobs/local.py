@@ -23,10 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from drs_service.blobs.driver import Buffer, Entry
+from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.blobs.files import (
     Directories,
     Owner,
+    copy,
     cut,
     in_page_cache,
     link,
@@ -48,6 +49,7 @@ READ_SIZE = 2 * 1024 * 1024
 LEAST_READ_SIZE = 256 * 1024
 READ_BUDGET = 128 * 1024 * 1024
 WRITE_BACK_SIZE = 32 * 1024 * 1024
+APPEND_SIZE = 8 * 1024 * 1024
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -211,7 +213,12 @@ class LocalStaged:
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         assert self._descriptor is not None, "nothing is written after the first publish"
-        self._last = job = self._driver.submit(write, self._descriptor, chunks)
+        await self._written(write, self._descriptor, chunks)
+
+    async def _written(self, call: Callable[P, int], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have call write, which returns how many bytes it wrote."""
+        assert self._descriptor is not None
+        self._last = job = self._driver.submit(call, *args, **kwargs)
         self._unsynced += await self._driver.settled(job)
         # Write back early, beside the arrival: the sync at the end then has little left to wait for.
         if self._unsynced >= self._write_back_size and (self._write_back is None or self._write_back.done()):
@@ -290,6 +297,13 @@ class LocalWaiting(LocalStaged):
         if self._lock is None and self._descriptor is not None:
             self._lock = os.dup(self._descriptor)
         await super().publish(key)
+
+    async def append(self, other: Waiting, size: int) -> None:
+        assert isinstance(other, LocalWaiting) and self._descriptor is not None and other._descriptor is not None
+        for start in range(0, size, APPEND_SIZE):
+            count = min(APPEND_SIZE, size - start)
+            await self._written(copy, other._descriptor, self._descriptor, start, count, name=other._path.name)
+            self._size += count
 
     async def sync(self) -> Mark:
         if self._descriptor is not None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from datetime import UTC, datetime
 from functools import partial
 
-from drs_service.blobs.driver import Buffer, Entry
+from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.domain.uploads import Mark
 from drs_service.errors import BlobCorrupt, UploadBusy, UploadLost
 
@@ -102,6 +102,10 @@ class MemoryWaiting(MemoryStaged):
     async def write(self, chunks: Sequence[Buffer]) -> None:
         await super().write(chunks)
         self.written = datetime.now(UTC)
+
+    async def append(self, other: Waiting, size: int) -> None:
+        async for piece in other.reread(0, size):
+            await self.write([piece])
 
     async def sync(self) -> Mark:
         return Mark(len(self._bytes))

@@ -1,5 +1,6 @@
 """An upload of which some has come: it goes on behind the bytes that are safe, and what it has hashed is carried on."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
@@ -74,6 +75,25 @@ class Unfinished:
         self.hashing = seen.hashing
         if failure is not None:
             raise failure
+
+    async def append(self, other: "Unfinished") -> None:
+        """Take all of another one, beside hashing it. Nobody knows how far this came when it fails: begin again."""
+        hashing, self.hashing = self.hashing, None
+
+        async def hash_all() -> None:
+            if hashing is not None:
+                async with aclosing(other.reread()) as pieces:
+                    await self._receiving.hash(pieces, hashing)
+
+        hashed = asyncio.create_task(hash_all())
+        try:
+            await self._waiting.append(other._waiting, other.mark.offset)
+            await hashed
+        finally:
+            hashed.cancel()
+            await asyncio.wait([hashed])
+        self.mark = await self._waiting.sync()
+        self.hashing = hashing
 
     def _is_due(self, written: int) -> bool:
         return written - self.mark.offset >= SAFE_EVERY or time.monotonic() - self._safe_at >= SAFE_WITHIN

@@ -19,18 +19,19 @@ from drs_service.domain.uploads import Mark, Purpose, Upload
 INSERT = """
     INSERT INTO uploads (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, notes, handle, object_id, tags, aliases, parts, metadata, concat
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted
     )
     SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
         received, notes, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
-        CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END, metadata, concat
+        CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END, metadata, concat,
+        ARRAY(SELECT jsonb_array_elements_text(wanted))
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
         $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::jsonb[],
-        $17::jsonb[], $18::jsonb[], $19::text[], $20::text[]
+        $17::jsonb[], $18::jsonb[], $19::text[], $20::text[], $21::jsonb[]
     ) AS new (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, notes, handle, object_id, tags, aliases, parts, metadata, concat
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted
     )
     ON CONFLICT (id) DO NOTHING
 """
@@ -62,6 +63,7 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
                 msgspec.json.encode(one.parts).decode() if one.parts is not None else None,
                 one.metadata,
                 one.concat,
+                msgspec.json.encode(sorted(one.wanted)).decode(),
             )
             for one in new
         ),
@@ -258,6 +260,7 @@ def upload(row: asyncpg.Record) -> Upload:
         turn=row["turn"],
         metadata=row["metadata"],
         concat=row["concat"],
+        wanted=frozenset(row["wanted"]),
         blob=Blob(Digest(row["digest"]), row["blob_size"]) if row["digest"] is not None else None,
     )
 

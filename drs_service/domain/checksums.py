@@ -78,6 +78,15 @@ def algorithm(text: str) -> str:
     return known or lower
 
 
+def computable(text: str) -> frozenset[str]:
+    """The algorithms in a text such as "md5, crc32c". ChecksumInvalid for one that cannot be worked out here."""
+    names = frozenset(map(algorithm, re.findall(r"[^,\s]+", text)))
+    if unknown := sorted(names - COMPUTABLE):
+        known = ", ".join(sorted(COMPUTABLE))
+        raise ChecksumInvalid(f"No checksums of {', '.join(unknown)} are worked out; there are {known}.")
+    return names
+
+
 def checksum(kind: str, value: str) -> Checksum:
     """Read a checksum as a client states it. ChecksumInvalid."""
     name = algorithm(kind)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import Enum
 
 from drs_service.domain.blob import Blob
-from drs_service.domain.checksums import Checksum
+from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.names import FileName
 
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -66,6 +66,8 @@ class Upload:
     description: str | None = None
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    """Algorithms, of those that can be worked out, that its sender wants checksums of."""
     parts: tuple[str, ...] | None = None
     """Ids of the uploads that it is joined of."""
     blob: Blob | None = None
@@ -86,6 +88,11 @@ class Upload:
     """Upload-Metadata as it came."""
     concat: str | None = None
     """Upload-Concat as it came."""
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """Of the checksums to work out as the bytes come: those that were stated, and those that are wanted."""
+        return self.wanted | {one.algorithm for one in self.checksums} & COMPUTABLE
 
     @property
     def is_done(self) -> bool:

@@ -5,7 +5,7 @@ and what was sent in parts has to be joined: what is long is a job then, and the
 """
 
 from collections.abc import Collection, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 from drs_service.blobs.receiving import Arrival
@@ -13,9 +13,8 @@ from drs_service.blobs.store import BlobStore
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.db import blobs, objects, uploads
 from drs_service.db.pool import Database
-from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.objects import NewObject
-from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
+from drs_service.domain.uploads import Purpose, Upload, is_upload_id
 from drs_service.errors import (
     ChecksumMismatch,
     PartsInvalid,
@@ -74,7 +73,8 @@ class Finishing:
     def _is_long(self, upload: Upload, unfinished: Unfinished) -> bool:
         if upload.size is None or upload.size <= self._at_once:
             return False
-        return not (upload.is_complete or unfinished.mark.offset == upload.size) or not unfinished.knows(wanted(upload))
+        is_here = unfinished.mark.offset == upload.size  # and not in parts
+        return not is_here or not unfinished.knows(upload.algorithms)
 
     async def _promise(self, upload: Upload) -> Upload:
         object_id = fresh_id() if upload.purpose is Purpose.OBJECT else None
@@ -137,8 +137,7 @@ class Finishing:
             for part in await self.parts(upload.owner, upload.parts):
                 async with self._holding.held(part.id) as (_, piece):
                     assert piece is not None, "a part stays a part"
-                    async with aclosing(piece.reread()) as source:
-                        await unfinished.receive(source, most=part.received, tell=unsafe)
+                    await unfinished.append(piece)
         except UploadNotFound as error:
             raise PartsInvalid("A partial upload has gone.") from error
         # What will be published is never cut off and begun again.
@@ -153,7 +152,7 @@ class Finishing:
                         await self._holding.forget(part, piece)
 
     async def _make(self, upload: Upload, unfinished: Unfinished) -> None:
-        arrival = await unfinished.finish(wanted(upload))
+        arrival = await unfinished.finish(upload.algorithms)
         hold_to(upload, arrival)
         if upload.purpose is Purpose.PART:
             return
@@ -179,11 +178,6 @@ class Finishing:
             await uploads.finished(connection, upload.id, made.id, arrival.blob.size)
 
 
-def wanted(upload: Upload) -> frozenset[str]:
-    """The checksums to hold its bytes to."""
-    return frozenset({one.algorithm for one in upload.checksums} & COMPUTABLE)
-
-
 def new_object(upload: Upload, arrival: Arrival) -> NewObject:
     read = {"sha-256", *(one.algorithm for one in arrival.checksums)}
     return NewObject(
@@ -199,7 +193,3 @@ def new_object(upload: Upload, arrival: Arrival) -> NewObject:
         tags=upload.tags,
         stated=tuple(one for one in upload.checksums if one.algorithm not in read),
     )
-
-
-async def unsafe(_: Mark) -> None:
-    """Of what is joined of others nothing need be known: it is joined again."""

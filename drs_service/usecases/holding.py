@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from drs_service.blobs.hashing import Hashing
@@ -12,9 +12,8 @@ from drs_service.blobs.store import BlobStore
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.db import uploads
 from drs_service.db.pool import Database
-from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
-from drs_service.errors import UploadBusy, UploadDone, UploadFailed, UploadNotFound
+from drs_service.errors import Unavailable, UploadBusy, UploadDone, UploadFailed, UploadNotFound
 from drs_service.usecases.turns import Turns
 
 TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
@@ -93,8 +92,8 @@ class Holding:
 
     def _hashing(self, upload: Upload) -> Hashing | None:
         carried = self._carried.take(upload.id, upload.mark)
-        if carried is None and upload.received == 0 and (upload.checksums or upload.purpose is not Purpose.PART):
-            return Hashing({one.algorithm for one in upload.checksums} & COMPUTABLE)
+        if carried is None and upload.received == 0 and (upload.algorithms or upload.purpose is not Purpose.PART):
+            return Hashing(upload.algorithms)
         return carried
 
     async def tell(self, upload: Upload, before: Mark, after: Mark) -> None:
@@ -105,6 +104,12 @@ class Holding:
             if (await self.find(upload.id)).is_done:
                 raise UploadDone  # all of it was sent in another way
             raise UploadBusy  # somebody else took it from us, for we seemed to be dead
+
+    async def tidy(self, upload: Upload) -> None:
+        """Forget what waits of an upload that is done: who recorded that may not have come to forget it."""
+        if upload.is_done and upload.handle is not None:
+            with suppress(Unavailable):  # the sweep will find it
+                await self._store.forget(upload.handle)
 
     async def forget(self, upload: Upload, unfinished: Unfinished) -> None:
         """There was never such an upload."""

@@ -51,6 +51,8 @@ class Wanted:
     checksums: tuple[Checksum, ...] = ()
     description: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    """Algorithms, of those that can be worked out, to publish the checksums of."""
     parts: tuple[str, ...] | None = None
     """Ids of the uploads that it is joined of: nothing more is sent."""
     metadata: str | None = None
@@ -147,6 +149,7 @@ class Resuming:
             handle=await self._store.begin(),
             description=wanted.description,
             tags=wanted.tags,
+            wanted=wanted.wanted,
             parts=wanted.parts,
             metadata=wanted.metadata,
             concat=wanted.concat,
@@ -204,6 +207,7 @@ class Resuming:
         """
         upload = await self._holding.find(upload_id)
         if upload.is_closed:
+            await self._holding.tidy(upload)
             return upload
         async with self._holding.held(upload_id) as (upload, unfinished):
             is_whole = ends_by_size and upload.is_complete and upload.purpose is not Purpose.PART
@@ -233,6 +237,7 @@ class Resuming:
             async with self._holding.held(upload.id) as (upload, unfinished):
                 if unfinished is not None:
                     return await self._receive(upload, unfinished, sending)
+        await self._holding.tidy(upload)
         # The answer to the last request may have been lost on its way.
         check_offset(sending.offset, upload)
         if sending.ends is None:

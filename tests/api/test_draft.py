@@ -125,6 +125,14 @@ async def test_what_is_here_already_need_not_come(client: httpx.AsyncClient) -> 
     await made(client, answer, content)
 
 
+async def test_who_wants_checksums_gets_them_with_the_object(client: httpx.AsyncClient) -> None:
+    wanted = {"Upload-Complete": "?1", "Want-Repr-Digest": "md5=5, sha-512=1, unknown=9, crc32c=0"}
+    said = (await client.post("/tus", content=b"some", headers=wanted)).json()["checksums"]
+    found = {one["type"]: one["checksum"] for one in said}
+    assert found.keys() == {"sha-256", "md5", "sha-512"}
+    assert found["md5"] == hashlib.md5(b"some").hexdigest()
+
+
 async def test_an_offset_that_is_not_the_uploads_is_a_conflict(client: httpx.AsyncClient) -> None:
     path = await begun(client, b"hello")
     answer = await gone_on(client, path, b"world", 6, "?1")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
@@ -695,3 +696,19 @@ async def test_an_announced_upload_whose_bytes_came_is_given_up(tus: Tus, some_b
     assert (await tus.client.put(plain, content=some_bytes)).status_code == 200
     assert (await tus.delete(plain.replace("/uploads/", "/tus/"))).status_code == 204
     assert (await tus.client.put(plain, content=some_bytes)).status_code == 404
+
+
+async def test_who_wants_checksums_gets_them_with_the_object(tus: Tus, some_bytes: bytes) -> None:
+    path = await tus.begin(len(some_bytes), metadata({"checksums": "md5, CRC32C"}))
+    await tus.sent(path, 0, some_bytes[:1_000_000])
+    await tus.sent(path, 1_000_000, some_bytes[1_000_000:])
+    said = (await tus.client.get(await tus.object_of(path))).json()["checksums"]
+    found = {one["type"]: one["checksum"] for one in said}
+    assert found.keys() == {"sha-256", "md5", "crc32c"}
+    assert found["md5"] == hashlib.md5(some_bytes).hexdigest()
+
+
+async def test_checksums_that_nobody_can_work_out_are_refused(tus: Tus) -> None:
+    for wanted in ("md4", "md5,tiger", "x" * 200):
+        answer = await tus.post({"Upload-Length": "1", **metadata({"checksums": wanted})})
+        assert_refused(answer, 400, "checksum_invalid")

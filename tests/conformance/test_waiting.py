@@ -65,6 +65,29 @@ async def test_bytes_come_by_and_by(place: Place, handle: str) -> None:
     assert await handles(place.driver) == []
 
 
+@pytest.mark.parametrize("sizes", [[len(SOME), len(SOME), 17], [17, len(SOME), 0, 1], [6_000_000, 5_500_000, 7]])
+async def test_what_waits_is_joined(place: Place, handle: str, sizes: list[int]) -> None:
+    contents = [secrets.token_bytes(size) for size in sizes]
+    others = [await place.driver.begin() for _ in contents]
+    marks = []
+    for other, content in zip(others, contents, strict=True):
+        half = await sent(place.driver, other, Mark(), content[: len(content) // 2])
+        marks.append(await sent(place.driver, other, half, content[len(content) // 2 :]))
+    key = new_key()
+    async with resumed(place.driver, handle, Mark()) as waiting:
+        for other, mark in zip(others, marks, strict=True):
+            async with resumed(place.driver, other, mark) as piece:
+                await waiting.append(piece, mark.offset)
+        whole = await waiting.sync()
+        assert whole.offset == sum(sizes)
+    async with resumed(place.driver, handle, whole) as waiting:
+        await waiting.publish(key)
+        await waiting.discard()
+    assert await fetch(place.driver, key) == b"".join(contents)
+    for other in others:
+        await place.driver.forget(other)
+
+
 async def test_no_bytes_at_all_can_wait(place: Place, handle: str) -> None:
     key = new_key()
     async with resumed(place.driver, handle, Mark()) as waiting:

@@ -123,6 +123,11 @@ class SlowWaiting(SlowStaged):
     async def go_on(self, mark: Mark) -> None:
         await self._waiting.go_on(mark)
 
+    async def append(self, other: Waiting, size: int) -> None:
+        assert isinstance(other, SlowWaiting)
+        await asyncio.sleep(self._delay)
+        await self._waiting.append(other._waiting, size)
+
     async def sync(self) -> Mark:
         await asyncio.sleep(self._delay)
         mark = await self._waiting.sync()
@@ -179,6 +184,11 @@ class FailingWaiting(FailingStaged):
 
     async def go_on(self, mark: Mark) -> None:
         await self._waiting.go_on(mark)
+
+    async def append(self, other: Waiting, size: int) -> None:
+        assert isinstance(other, FailingWaiting)
+        self._faults.count()
+        await self._waiting.append(other._waiting, size)
 
     async def sync(self) -> Mark:
         return await self._waiting.sync()
@@ -258,6 +268,11 @@ class AilingWaiting(AilingStaged):
 
     async def go_on(self, mark: Mark) -> None:
         await self._waiting.go_on(mark)
+
+    async def append(self, other: Waiting, size: int) -> None:
+        assert isinstance(other, AilingWaiting)
+        await self._ailing.meet("write")
+        await self._waiting.append(other._waiting, size)
 
     async def sync(self) -> Mark:
         await self._ailing.meet("sync")

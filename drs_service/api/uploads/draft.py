@@ -29,7 +29,7 @@ from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.streaming import Bytes
 from drs_service.domain.checksums import Checksum
-from drs_service.domain.digest_fields import parse_repr_digest
+from drs_service.domain.digest_fields import parse_repr_digest, parse_want_repr_digest
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import form_file_name, name_in_disposition
 from drs_service.domain.structured_fields import boolean, integer
@@ -216,5 +216,6 @@ def wanted(request: AnyRequest, size: int | None) -> Wanted:
         media_type=media_type(request.headers.get("content-type"), name=name.original),
         size=size,
         checksums=(Checksum("sha-256", digest.hex),) if digest is not None else (),
+        wanted=parse_want_repr_digest(list_header(request, "want-repr-digest")),
         ends_by_size=False,
     )

@@ -47,7 +47,10 @@ CREATION = operation(
         *SPOKEN,
         header("Upload-Length", "bytes of the whole", pattern=NUMBER),
         header("Upload-Defer-Length", "1, if the length will be said later", pattern="^1$"),
-        header("Upload-Metadata", "filename, filetype, sha-256, description, tag.KEY: each with a value in base64"),
+        header(
+            "Upload-Metadata",
+            "filename, filetype, sha-256, checksums, description, tag.KEY: values in base64",
+        ),
         header("Upload-Concat", "partial; or final; and the URLs of partial uploads", pattern=r"^(partial|final;\S+)"),
         CHECKSUM,
         header("Content-Disposition", "of the draft: inline; and the file's name"),

@@ -14,7 +14,7 @@ from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.streaming import Bytes
 from drs_service.domain import texts, tus
-from drs_service.domain.checksums import Checksum, checksums
+from drs_service.domain.checksums import Checksum, checksums, computable
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import file_name
 from drs_service.domain.uploads import Purpose, Upload
@@ -139,6 +139,7 @@ def wanted(request: AnyRequest, urls: PublicUrls) -> Wanted:
         if description
         else None,
         tags=texts.tags(tags),
+        wanted=computable(tus.text(values, "checksums") or ""),
         parts=tuple(part_of(url, urls) for url in urls_of_parts) if urls_of_parts is not None else None,
         metadata=metadata,
         concat=concat,
