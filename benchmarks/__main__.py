@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import archive, downloads, drs, memory, objects, parallel, resumable, s3, slow, startup, uploads
+from benchmarks import archive, direct, downloads, drs, memory, objects, parallel, resumable, s3, slow, startup, uploads
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "parallel": parallel.parallel,
     "slow": slow.slow,
     "s3": s3.s3,
+    "direct": direct.direct,
     "memory": memory.memory,
     "startup": startup.startup,
 }

@@ -33,13 +33,7 @@ def s3(scale: Scale) -> list[Row]:
         raise Missing(reason)
     with workplace() as place, S3Server.started(place / "s3") as server:
         bucket = server.shared_bucket()
-        settings = {
-            "DRS_STORAGE_URL": f"s3://{bucket}/ours",
-            "DRS_S3_ENDPOINT_URL": str(server.access.endpoint_url),
-            "DRS_S3_ACCESS_KEY_ID": str(server.access.access_key_id),
-            "DRS_S3_SECRET_ACCESS_KEY": str(server.access.secret_access_key),
-        }
-        with service(place / "data", settings=settings) as ours:
+        with service(place / "data", settings=settings_of(server, bucket)) as ours:
             bench = Bench(server, bucket, ours, random_file(place / "source", scale.s3_size), scale.s3_objects)
             rates = taking_turns(
                 scale.rounds,
@@ -77,6 +71,16 @@ def s3(scale: Scale) -> list[Row]:
             target=AtLeast(bound=0.7),
         ),
     ]
+
+
+def settings_of(server: S3Server, bucket: str) -> dict[str, str]:
+    """Those of a service that keeps its bytes there."""
+    return {
+        "DRS_STORAGE_URL": f"s3://{bucket}/ours",
+        "DRS_S3_ENDPOINT_URL": str(server.access.endpoint_url),
+        "DRS_S3_ACCESS_KEY_ID": str(server.access.access_key_id),
+        "DRS_S3_SECRET_ACCESS_KEY": str(server.access.secret_access_key),
+    }
 
 
 class Bench:

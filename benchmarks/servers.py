@@ -94,7 +94,7 @@ def service(directory: Path, *, settings: Mapping[str, str] | None = None) -> It
 
 
 @contextmanager
-def nodes(directory: Path, count: int) -> Iterator[list[Server]]:
+def nodes(directory: Path, count: int, *, settings: Mapping[str, str] | None = None) -> Iterator[list[Server]]:
     """So many services, of one web process each, on one PostgreSQL and one store, both in directory."""
     directory.mkdir(mode=0o711)
     postgres = EmbeddedPostgres(directory / "postgres")
@@ -104,7 +104,8 @@ def nodes(directory: Path, count: int) -> Iterator[list[Server]]:
         migrate(postgres.url("drs"))
         shared = {"DATABASE_URL": postgres.url("drs"), "DRS_STORAGE_URL": (directory / "store").as_uri()}
         with ExitStack() as stack:
-            yield [stack.enter_context(service(directory / f"node{one}", settings=shared)) for one in range(count)]
+            both = shared | dict(settings or {})
+            yield [stack.enter_context(service(directory / f"node{one}", settings=both)) for one in range(count)]
     finally:
         postgres.stop()
 

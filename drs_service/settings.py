@@ -83,7 +83,7 @@ class Settings:
         None, "bytes that all owners together may hold in one space; default no limit", least=1
     )
     max_unfinished_uploads: int = setting(20_000, "most unfinished uploads of one owner", least=1)
-    max_uploads_at_once: int = setting(500, "most uploads that one web process receives at the same time", least=1)
+    max_uploads_at_once: int = setting(2_000, "most uploads that one web process receives at the same time", least=1)
     upload_requests_per_minute: int | None = setting(
         None, "most upload requests of one owner that one web process takes in a minute; default no limit", least=1
     )
