@@ -11,6 +11,7 @@ DrsServiceError
 │   ├── UploadLost
 │   ├── UploadFailed
 │   ├── UploadNotFound
+│   │   └── UploadExpired
 │   └── IdentifierUnknown
 ├── Rejected                     the request is wrong as it stands
 │   ├── NameInvalid
@@ -157,6 +158,12 @@ class UploadNotFound(NotFound):
     """There is no upload with this id, or none any more."""
 
     code = "upload_not_found"
+
+
+class UploadExpired(UploadNotFound):
+    """This upload has waited too long, and what was sent to it is gone: begin again."""
+
+    code = "upload_expired"
 
 
 class IdentifierUnknown(NotFound):

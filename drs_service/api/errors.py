@@ -42,6 +42,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.ObjectDeleted:        410,
     errors.UploadLost:           410,
     errors.UploadFailed:         410,
+    errors.UploadExpired:        410,
     errors.PreconditionFailed:   412,
     errors.TusVersionUnsupported: 412,
     errors.TooMany:              413,

@@ -214,16 +214,40 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
 
 # By the clock that `select` goes by, whatever that of the worker says. Who registers one has it locked, and keeps it.
 EXPIRE = """
-    DELETE FROM uploads WHERE id IN (
-        SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    WITH gone AS (
+        DELETE FROM uploads WHERE id IN (
+            SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        RETURNING id, handle, object_id
+    ), noted AS (
+        INSERT INTO expired_uploads (id) SELECT id FROM gone WHERE object_id IS NULL ON CONFLICT (id) DO NOTHING
     )
-    RETURNING handle
+    SELECT handle FROM gone
 """
 
 
 async def expire(connection: Connection, *, limit: int) -> list[str | None]:
     """Forget uploads that nobody finished or registered in time, at most limit. Returns the handles of their bytes."""
     return [row["handle"] for row in await connection.fetch(EXPIRE, limit)]
+
+
+HAS_EXPIRED = """
+    SELECT EXISTS (SELECT FROM uploads WHERE id = $1 AND expires_at <= now())
+        OR EXISTS (SELECT FROM expired_uploads WHERE id = $1)
+"""
+
+
+async def has_expired(connection: Connection, upload_id: str) -> bool:
+    """Whether there was such an upload, not long ago."""
+    return bool(await connection.fetchval(HAS_EXPIRED, upload_id))
+
+
+PURGE = "DELETE FROM expired_uploads WHERE expired_at < now() - $1::interval"
+
+
+async def purge(connection: Connection, *, older_than: timedelta) -> None:
+    """Forget that uploads have expired, long ago."""
+    await connection.execute(PURGE, older_than)
 
 
 WANTED = "SELECT handle FROM uploads WHERE handle = ANY($1::text[])"

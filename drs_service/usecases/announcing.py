@@ -15,7 +15,7 @@ from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
 from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.uploads import Upload, is_upload_id
+from drs_service.domain.uploads import Upload
 from drs_service.errors import (
     ChecksumMismatch,
     DrsServiceError,
@@ -27,6 +27,7 @@ from drs_service.errors import (
     UploadTooLarge,
 )
 from drs_service.usecases.limiting import Limiting, Room
+from drs_service.usecases.looking import upload_of
 from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Arriving
@@ -100,10 +101,10 @@ class Announcing:
     async def receive(self, upload_id: str, arriving: Arriving) -> Upload:
         """Keep the bytes of an upload, held to what was announced. When this returns they are durable.
 
-        Whoever knows the id may send them; the same bytes again change nothing. UploadNotFound, UploadConflict,
-        SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
+        Whoever knows the id may send them; the same bytes again change nothing. UploadNotFound, UploadExpired,
+        UploadConflict, SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
         """
-        upload = await self._find(upload_id)
+        upload = await upload_of(self._database, upload_id)
         with self._limiting.admitted(upload.owner):
             return await self._receive(upload, arriving)
 
@@ -134,15 +135,6 @@ class Announcing:
             with suppress(Unavailable):  # the sweep will find it
                 await self._store.forget(recorded.handle)  # what came of it by and by
         return recorded
-
-    async def _find(self, upload_id: str) -> Upload:
-        if not is_upload_id(upload_id):
-            raise UploadNotFound
-        async with self._database.connection() as connection:
-            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
-        if upload is None:
-            raise UploadNotFound
-        return upload
 
     async def _record(self, upload_id: str, arrival: Arrival) -> Upload:
         digest = arrival.blob.digest

@@ -12,8 +12,9 @@ from drs_service.blobs.store import BlobStore
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.db import uploads
 from drs_service.db.pool import Database
-from drs_service.domain.uploads import Mark, Purpose, Upload, is_upload_id
+from drs_service.domain.uploads import Mark, Purpose, Upload
 from drs_service.errors import Unavailable, UploadBusy, UploadDone, UploadFailed, UploadNotFound
+from drs_service.usecases.looking import upload_of
 from drs_service.usecases.turns import Turns
 
 TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
@@ -30,14 +31,8 @@ class Holding:
         self._carried = Carried(CARRIED)
 
     async def look(self, upload_id: str) -> Upload:
-        """How far it has come, as of now. UploadNotFound."""
-        if not is_upload_id(upload_id):
-            raise UploadNotFound
-        async with self._database.connection() as connection:
-            upload = (await uploads.select(connection, [upload_id])).get(upload_id)
-        if upload is None:
-            raise UploadNotFound
-        return upload
+        """How far it has come, as of now. UploadNotFound, UploadExpired."""
+        return await upload_of(self._database, upload_id)
 
     async def find(self, upload_id: str) -> Upload:
         """The same of one of which something can become. UploadNotFound, UploadFailed."""

@@ -8,6 +8,7 @@ from drs_service.db.pool import Database
 from drs_service.jobs import log
 
 KEEP_LOG = timedelta(days=7)
+KEEP_EXPIRED = timedelta(days=30)
 KEEP_KEYS = timedelta(hours=24)
 BATCH = 1000  # uploads in one transaction: whoever has something to do with one of them waits for it
 
@@ -31,6 +32,8 @@ class Tidying:
             await log.purge(connection, older_than=KEEP_LOG)
         async with self._database.transaction() as connection:
             await idempotency.purge(connection, older_than=KEEP_KEYS)
+        async with self._database.transaction() as connection:
+            await uploads.purge(connection, older_than=KEEP_EXPIRED)
         while await self._expire() == BATCH:
             pass
 

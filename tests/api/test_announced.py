@@ -297,8 +297,8 @@ async def test_an_upload_that_expired_is_not_there(service: Service, client: htt
     await expire(service, path, come)
     async with nothing_stored(service.settings):
         for way in ("PUT", "POST"):
-            assert_refused(await send(client, way, path, UNWANTED), 404, "upload_not_found")
-        assert_refused(await client.put(come, content=b"abc"), 404, "upload_not_found")
+            assert_refused(await send(client, way, path, UNWANTED), 410, "upload_expired")
+        assert_refused(await client.put(come, content=b"abc"), 410, "upload_expired")
         assert_refused(await register(client, come), 400, "candidate_invalid")
 
 

@@ -456,8 +456,8 @@ async def test_it_is_said_when_an_upload_expires(service: Service, tus: Tus) -> 
         assert said.headers["upload-expires"].endswith(" GMT")
         parsedate_to_datetime(said.headers["upload-expires"])
     await query(service.settings, "UPDATE uploads SET expires_at = now() WHERE id = $1", path.rpartition("/")[2])
-    assert (await tus.head(path)).status_code == 404
-    assert_refused(await tus.patch(path, 1, b"bc"), 404, "upload_not_found")
+    assert (await tus.head(path)).status_code == 410
+    assert_refused(await tus.patch(path, 1, b"bc"), 410, "upload_expired")
     expiry = "UPDATE uploads SET expires_at = now() + interval '1 h' WHERE id = $1"
     await query(service.settings, expiry, path.rpartition("/")[2])
     assert await tus.offset(path) == 1
