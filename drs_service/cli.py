@@ -163,6 +163,7 @@ patience_option = click.option(
 @click.option("--check-first", is_flag=True, help="Read files before sending: what is there already is not sent.")
 @click.option("--chunk-size", type=click.IntRange(1), default=64, help="MiB sent in one request (64).")
 @click.option("--streams", type=click.IntRange(1, 64), default=1, help="Parts of one file sent at once (1).")
+@click.option("--direct", is_flag=True, help="Send past the service, to where it keeps the bytes.")
 @parallel_option
 @patience_option
 @json_option
@@ -192,6 +193,7 @@ def put(
         chunk_size=options["chunk_size"] * MIB,
         streams=options["streams"],
         check_first=options["check_first"],
+        direct=options["direct"],
         patience=options["patience"],
     )
     tell = partial(telling.shown, as_json=options["as_json"], show="uri")

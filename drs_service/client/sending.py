@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from drs_service.client.answers import DrsObject, read
+from drs_service.client.past import Past
 from drs_service.client.patience import Patience
 from drs_service.client.reading import Reading
 from drs_service.client.states import State, States
@@ -20,6 +21,7 @@ from drs_service.errors import NotFound, Rejected, Unavailable
 from drs_service.outgoing.transfers import Transfers
 
 MIB = 1024**2
+BRINGERS = 4  # parts that go past the service at the same time, at least
 BEGINNINGS = 3  # a service that loses uploads this often will not keep the next one
 
 
@@ -30,6 +32,8 @@ class How:
     chunk_size: int = 64 * MIB
     streams: int = 1
     check_first: bool = False
+    direct: bool = False
+    """Past the service, to where it keeps the bytes."""
     patience: float = 300.0
 
 
@@ -49,6 +53,7 @@ class Sending:
         metadata: Mapping[str, str],
     ) -> None:
         self._transfers = transfers
+        self._service_url = service_url
         self._tus = Tus(transfers, service_url)
         self._states = states
         self._watcher = watcher
@@ -57,7 +62,7 @@ class Sending:
         self._reading = reading
         self._metadata = dict(metadata)
         # Nothing is gained by parts that are smaller than a chunk.
-        self._streams = min(how.streams, max(1, reading.size // MIB))
+        self._streams = 1 if how.direct else min(how.streams, max(1, reading.size // MIB))
         self._done = dict[int, int]()
         said = [f"{key}={value}" for key, value in sorted(metadata.items())]
         size, changed = reading.version
@@ -102,6 +107,8 @@ class Sending:
             self._states.save(State(key=self.key, url=begun.url))
         else:
             begun = await self._standing(state.url, self._reading.size, patience)
+        if self._how.direct and begun.object_url is None and begun.offset == 0:
+            return await self._past_the_service(begun.url)
         await self._reading.hash_up_to(begun.offset if begun.object_url is None else 0)
         return await self._to_its_end(begun, patience)
 
@@ -111,6 +118,34 @@ class Sending:
             # With all its bytes and no object, it was cut off while it became one: so once more, with no bytes.
             at = await self._chunk(at, 0, min(size, at.offset + self._how.chunk_size), size, patience, hashed=True)
         return at.object_url
+
+    async def _past_the_service(self, url: str) -> str:
+        size, patience = self._reading.size, self._patience()
+        past = Past(self._transfers, self._service_url, url.rpartition("/")[2])
+        cut = await patience.of(past.here)
+        come = {one.number: one.size for one in cut.parts}
+        turns = asyncio.Semaphore(max(BRINGERS, self._how.streams))
+
+        async def bring(number: int) -> None:
+            start = (number - 1) * cut.part_size
+            end = min(start + cut.part_size, size)
+            if come.get(number) != end - start:
+                patience = self._patience()
+                async with turns:
+                    await patience.of(lambda: past.bring(number, self._watched(start, 0, end - start, hashed=False)))
+            self._moved(start, end - start)
+
+        hashing = asyncio.create_task(self._reading.hash_up_to(size))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(1, cut.count + 1):
+                    group.create_task(bring(number))
+            await hashing
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+        finally:
+            hashing.cancel()
+        return await patience.of(past.complete)
 
     async def _in_parts(self) -> str:
         size = self._reading.size
@@ -193,7 +228,8 @@ class Sending:
 
     def _moved(self, start: int, offset: int) -> None:
         self._done[start] = offset
-        self._watcher.moved(self._name, sum(self._done.values()) if self._streams > 1 else offset)
+        together = self._streams > 1 or self._how.direct
+        self._watcher.moved(self._name, sum(self._done.values()) if together else offset)
 
     def _patience(self) -> Patience:
         return Patience(self._how.patience, lambda seconds, error: self._watcher.waits(self._name, seconds, str(error)))

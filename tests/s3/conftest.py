@@ -35,6 +35,17 @@ class Bucket:
         begun = self.server.client.list_multipart_uploads(Bucket=self.name, Prefix=f"{self.prefix}staging/waiting/")
         return [*self.keys("staging/waiting/"), *(one["Key"] for one in begun.get("Uploads", ()))]
 
+    def parts(self) -> list[int]:
+        """Numbers of the parts that have come to the only object that is begun."""
+        begun = self.server.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix).get("Uploads", ())
+        return [
+            part["PartNumber"]
+            for one in begun
+            for part in self.server.client.list_parts(Bucket=self.name, Key=one["Key"], UploadId=one["UploadId"]).get(
+                "Parts", ()
+            )
+        ]
+
 
 @pytest.fixture
 def bucket(s3: S3Server) -> Bucket:
