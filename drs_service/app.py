@@ -27,7 +27,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import changes
 from drs_service.db.pool import Database
 from drs_service.domain.limits import Limits
-from drs_service.parts import check_schema, check_store, open_parts
+from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
@@ -43,6 +43,8 @@ from drs_service.usecases.holding import Holding
 from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.observing import Observing
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.statistics import Statistics
@@ -72,18 +74,29 @@ async def open_app_on(
     assert settings.database_url is not None and settings.public_url is not None
     await check_schema(database)
     await check_store(database, store)
+    async with open_places(settings, database, store) as places:
+        await places.check_others()
+        async with open_face(database, places, settings, sharing) as app:
+            yield app
+
+
+@asynccontextmanager
+async def open_face(database: Database, places: Places, settings: Settings, sharing: Sharing) -> AsyncIterator[ASGIApp]:
+    """The web application on what has been looked at."""
+    assert settings.database_url is not None and settings.public_url is not None
     urls = PublicUrls(settings.public_url)
     objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
     turns = Turns(database)
     tally, registry = Tally(), CollectorRegistry()
     ProcessCollector(registry=registry)
     exposition = Exposition(tally, Observing(database), sharing, registry)
+    reading = Reading(database, places)
     heard = changes.Together(objects.changes, turns)
     listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
     try:
         async with sharing.writing(exposition.snapshot):
             yield face.build(
-                usecases_on(database, store, objects, turns, settings),
+                usecases_on(database, places, reading, objects, turns, settings),
                 urls,
                 service_info.Identity(
                     id=settings.service_id,
@@ -105,18 +118,20 @@ async def open_app_on(
                 exposition=exposition,
             )
     finally:
+        await reading.close()
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
 
 
 def usecases_on(
-    database: Database, store: BlobStore, objects: Objects[Json], turns: Turns, settings: Settings
+    database: Database, places: Places, reading: Reading, objects: Objects[Json], turns: Turns, settings: Settings
 ) -> face.UseCases:
     """What the service can do, for its HTTP face."""
+    store = places.primary
     checksums, lifetime = settings.checksums, timedelta(seconds=settings.upload_lifetime_seconds)
-    sweep, limiting = Sweep(database, store), Limiting(database, limits(settings))
-    bundles, downloads = Bundles(database), Downloads(store)
+    sweep, limiting = Sweep(database, store, places), Limiting(database, limits(settings))
+    bundles, downloads = Bundles(database), Downloads(reading)
     checksumming = Checksumming(database, store, checksums)
     registering = Registering(
         database,
@@ -146,7 +161,7 @@ def usecases_on(
         directing=Directing(database, place, holding, finishing, limiting, lifetime=lifetime) if place else None,
         underway=UploadsUnderway(database),
         statistics=Statistics(database),
-        health=Health(database, store),
+        health=Health(database, store, places),
     )
 
 

@@ -109,8 +109,9 @@ def check() -> None:
     from drs_service import parts
 
     findings = asyncio.run(parts.examine(read_settings()))
+    width = max(10, *(len(finding.part) for finding in findings))
     for finding in findings:
-        click.echo(f"{finding.part:10} {finding.fault or 'ok'}")
+        click.echo(f"{finding.part:{width}} {finding.fault or 'ok'}")
     sys.exit(any(finding.fault for finding in findings))
 
 

@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from drs_service.blobs.access import S3Access
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import identity, schema
 from drs_service.db.pool import Database, open_database
+from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
+from drs_service.domain.replication import parse_rules
 from drs_service.errors import SettingsInvalid
 from drs_service.outgoing.http import open_http
 from drs_service.settings import Settings
 from drs_service.usecases.health import Finding, Health
+from drs_service.usecases.places import Places
 from drs_service.usecases.resolving import IdentifiersOrg, N2t, Resolver
 
 
@@ -23,7 +27,13 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
     """
     if settings.database_url is None or settings.storage_url is None:
         raise SettingsInvalid("DATABASE_URL and DRS_STORAGE_URL are not set; `drs-service serve` brings its own")
-    store = open_store(settings.storage_url, max_bytes=settings.max_upload_bytes, s3=s3_access(settings))
+    store = open_store(
+        settings.storage_url,
+        max_bytes=settings.max_upload_bytes,
+        s3=s3_access(settings),
+        place=settings.storage_name,
+        replicas=parse_rules(settings.replicas),
+    )
     try:
         async with open_database(
             settings.database_url.reveal(),
@@ -44,6 +54,34 @@ def s3_access(settings: Settings) -> S3Access:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=secret.reveal() if secret is not None else None,
     )
+
+
+@asynccontextmanager
+async def open_places(settings: Settings, database: Database, store: BlobStore) -> AsyncIterator[Places]:
+    """All places of the settings, for the length of the block; the store is the primary, and stays open."""
+    others = [
+        open_store(one.url, max_bytes=settings.max_upload_bytes, s3=s3_access_of(one, settings), place=one.name)
+        for one in parse_places(settings.places, primary=store.place)
+    ]
+    places = Places(database, store, others)
+    try:
+        yield places
+    finally:
+        await places.close_others()
+
+
+def s3_access_of(place: PlaceSaid, settings: Settings) -> S3Access:
+    """How a further place is reached: as it says, and otherwise as the primary."""
+    access, options = s3_access(settings), place.options
+    access = replace(
+        access,
+        endpoint_url=options.get("endpoint_url", access.endpoint_url),
+        region=options.get("region", access.region),
+    )
+    if settings.place_secrets is None or "access_key_id" not in options:
+        return access
+    secret = parse_secrets(settings.place_secrets.reveal())[place.name]
+    return replace(access, access_key_id=options["access_key_id"], secret_access_key=secret)
 
 
 @asynccontextmanager
@@ -68,5 +106,8 @@ async def check_store(database: Database, store: BlobStore) -> None:
 
 async def examine(settings: Settings) -> list[Finding]:
     """What is wrong with the parts, each looked at on its own. SettingsInvalid."""
-    async with open_parts(settings, name="drs-service check") as (database, store):
-        return await Health(database, store).examine()
+    async with (
+        open_parts(settings, name="drs-service check") as (database, store),
+        open_places(settings, database, store) as places,
+    ):
+        return await Health(database, store, places).examine()

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from drs_service.domain.addresses import network
 from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
+from drs_service.domain.places import check_name, parse_places, parse_secrets
+from drs_service.domain.replication import parse_rules
 from drs_service.errors import BindRefused, SettingsInvalid
 
 MIB = 1024**2
@@ -64,6 +66,14 @@ class Settings:
     s3_region: str | None = setting(None, "region of the bucket; default: as AWS's own tools find it")
     s3_access_key_id: str | None = setting(None, "who asks S3; default: as AWS's own tools find it")
     s3_secret_access_key: Secret | None = setting(None, "and the secret that goes with it")
+    storage_name: str = setting("primary", "name of that place, which stays with every copy in it")
+    places: tuple[str, ...] = setting(
+        (), "further places, each name=URL; of a bucket: ?endpoint_url=…&region=…&access_key_id=…, or as above"
+    )
+    place_secrets: Secret | None = setting(None, "secrets of further places: name=secret, one a line or all in one")
+    replicas: str = setting(
+        "", "copies: place, or place:size>=1000000,type=image/*,space=default; several are separated by spaces"
+    )
     postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
 
     # Limits
@@ -177,6 +187,7 @@ class Settings:
             found.append("DRS_S3_ACCESS_KEY_ID: goes with DRS_S3_SECRET_ACCESS_KEY; set both or neither")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
+        found += self._faults_of_places()
         for algorithm in self.checksums:
             if algorithm not in COMPUTABLE:
                 found.append(f"DRS_CHECKSUMS: {algorithm!r} is not one of {', '.join(sorted(COMPUTABLE))}")
@@ -189,6 +200,42 @@ class Settings:
             found.append("DRS_URL: must be an http(s) URL")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
+        return found
+
+    def _faults_of_places(self) -> list[str]:
+        found = []
+        names = {self.storage_name}
+        try:
+            check_name(self.storage_name)
+        except ValueError as error:
+            found.append(f"DRS_STORAGE_NAME: {error}")
+        try:
+            names |= {one.name for one in parse_places(self.places, primary=self.storage_name)}
+        except ValueError as error:
+            found.append(f"DRS_PLACES: {error}")
+            return found
+        try:
+            secrets = parse_secrets(self.place_secrets.reveal()) if self.place_secrets is not None else {}
+        except ValueError as error:
+            found.append(f"DRS_PLACE_SECRETS: {error}")
+            return found
+        for name in secrets.keys() - names:
+            found.append(f"DRS_PLACE_SECRETS: there is no place {name!r}")
+        for one in parse_places(self.places, primary=self.storage_name):
+            if ("access_key_id" in one.options) != (one.name in secrets):
+                found.append(
+                    f"DRS_PLACE_SECRETS: {one.name} has an access_key_id or a secret; it needs both or neither"
+                )
+            if not is_http_url(one.options.get("endpoint_url", "http://default")):
+                found.append(f"DRS_PLACES: {one.name}: endpoint_url must be an http(s) URL")
+            if one.url.startswith("memory:") and self.processes > 1:
+                found.append("DRS_PLACES: memory: is one process's own; DRS_PROCESSES must be 1")
+        try:
+            for rule in parse_rules(self.replicas):
+                if rule.place not in names - {self.storage_name}:
+                    found.append(f"DRS_REPLICAS: {rule.place!r} is not one of DRS_PLACES")
+        except ValueError as error:
+            found.append(f"DRS_REPLICAS: {error}")
         return found
 
     def to_env(self) -> dict[str, str]:

@@ -9,9 +9,9 @@ from datetime import datetime
 from drs_service.db import changes
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
-from drs_service.jobs.kinds import ChecksumBacklog, Job, SweepOrphans, Tidy, enqueue
+from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, SweepOrphans, Tidy, enqueue
 from drs_service.outgoing.http import open_strangers_http
-from drs_service.parts import check_schema, check_store, open_parts
+from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.turns import Turns
 from worker.tasks import tasks
@@ -20,6 +20,7 @@ SCHEDULES: dict[str, Job] = {
     "17 * * * *": SweepOrphans(),
     "*/5 * * * *": Tidy(),
     "37 * * * *": ChecksumBacklog(),
+    "47 * * * *": ReplicaBacklog(),
 }
 
 
@@ -36,9 +37,12 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
     async with (
         open_parts(settings, name="drs-service worker") as (database, store),
         open_strangers_http(also=asked) as http,
+        contextlib.AsyncExitStack() as stack,
     ):
         await check_schema(database)
         await check_store(database, store)
+        places = await stack.enter_async_context(open_places(settings, database, store))
+        await places.check_others()
         if sweep_before is not None:
             async with database.transaction() as connection:
                 await enqueue(connection, SweepOrphans(before=sweep_before))
@@ -47,7 +51,7 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, node=turns.node))
         try:
             on_ready()
-            todo = tasks(database, store, http, turns, settings)
+            todo = tasks(database, places, http, turns, settings)
             await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
         finally:
             listening.cancel()

@@ -18,7 +18,7 @@ class Alive(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
-    """A part maps to `ok` or to what is wrong with it."""
+    """A part maps to `ok` or to what is wrong with it. `storage NAME` is a further place: the rest can do without."""
 
     status: str
     parts: dict[str, str]
@@ -45,7 +45,7 @@ def routes(health: Health) -> list[HTTPRouteHandler]:
     )
     async def readyz() -> ASGIApp:
         findings = await health.examine()
-        ready = all(finding.fault is None for finding in findings)
+        ready = all(finding.fault is None for finding in findings if finding.needed)
         parts = {finding.part: finding.fault or "ok" for finding in findings}
         answer = Readiness("ready" if ready else "not ready", parts)
         return Json(answer, status=200 if ready else 503, cache_control="no-store")

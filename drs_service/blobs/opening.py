@@ -1,5 +1,6 @@
 """From a storage URL to a store: the one place that knows which drivers there are and what is stacked on them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -8,18 +9,21 @@ from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.local import LocalDriver
 from drs_service.blobs.memory import MemoryDriver
 from drs_service.blobs.store import BlobStore
+from drs_service.domain.replication import Rule
 from drs_service.errors import SettingsInvalid
 
 PRIMARY = "primary"
 NO_S3 = S3Access()
 
 
-def open_store(url: str, *, max_bytes: int, s3: S3Access = NO_S3) -> BlobStore:
+def open_store(
+    url: str, *, max_bytes: int, s3: S3Access = NO_S3, place: str = PRIMARY, replicas: Sequence[Rule] = ()
+) -> BlobStore:
     """The store at url: `file:///absolute/path`, `s3://bucket/prefix`, or `memory:` for one process and its lifetime.
 
     Nothing is asked of it yet.
     """
-    return BlobStore(open_driver(url, s3=s3), place=PRIMARY, max_bytes=max_bytes)
+    return BlobStore(open_driver(url, s3=s3), place=place, max_bytes=max_bytes, replicas=replicas)
 
 
 def open_driver(url: str, *, s3: S3Access = NO_S3) -> BlobDriver:

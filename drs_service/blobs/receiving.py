@@ -47,9 +47,13 @@ class Arrival:
             await self.keep()
         else:
             if damaged:
-                # A key that exists is never rewritten: it has to go first. What is lost between was lost already.
-                await self._driver.delete(self.key)
-                await self.keep()
+                await self.keep_anew()
+
+    async def keep_anew(self) -> None:
+        """Publish in place of bytes that are known to be others. Whoever calls this holds the digest's lock."""
+        # A key that exists is never rewritten: it has to go first. What is lost between was lost already.
+        await self._driver.delete(self.key)
+        await self.keep()
 
 
 class Receiving:

@@ -1,7 +1,7 @@
 """The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -14,7 +14,8 @@ from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
+from drs_service.domain.replication import Rule
+from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
 
 LONGEST_PROBE = timedelta(hours=1)
 
@@ -31,8 +32,10 @@ class Stored:
 class BlobStore:
     """Blobs by digest, in one place."""
 
-    def __init__(self, driver: BlobDriver, *, place: str, max_bytes: int) -> None:
+    def __init__(self, driver: BlobDriver, *, place: str, max_bytes: int, replicas: Sequence[Rule] = ()) -> None:
+        """replicas: where else copies are to be of what comes in here."""
         self.place = place
+        self.replicas = replicas
         self.max_bytes = max_bytes
         self._driver = driver
         self._receiving = Receiving()
@@ -44,11 +47,13 @@ class BlobStore:
         *,
         expect: Digest | None = None,
         length: int | None = None,
+        most: int | None = None,
         algorithms: Collection[str] = (),
     ) -> AsyncIterator[Arrival]:
         """Read source to its end and verify it. It is forgotten at the end of the block unless kept.
 
-        length, if the sender stated it, is held against the limit before anything is read. algorithms, of those that
+        length, if the sender stated it, is held against the limit before anything is read; most is another limit, of
+        what was accepted before. algorithms, of those that
         can be computed, are worked out besides SHA-256. Raises UploadTooLarge, DigestMismatch, StorageFull,
         StorageUnavailable, and whatever source raises; nothing is stored then.
         """
@@ -57,7 +62,7 @@ class BlobStore:
         staged = await self._driver.stage()
         try:
             hashing = Hashing(algorithms)
-            await self._receiving.absorb(source, staged, hashing, most=self.max_bytes)
+            await self._receiving.absorb(source, staged, hashing, most=self.max_bytes if most is None else most)
             blob = hashing.blob()
             if expect is not None and blob.digest != expect:
                 raise DigestMismatch(
@@ -98,12 +103,15 @@ class BlobStore:
         """The handles of uploads of which something has come, and when that was."""
         return self._driver.waiting()
 
-    async def open(self, digest: Digest, span: ByteRange) -> AsyncGenerator[Buffer, None]:
+    async def open(
+        self, digest: Digest, span: ByteRange, *, on_damage: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, already begun: a blob that cannot be read raises here, not midway.
 
-        BlobNotFound, BlobCorrupt, StorageUnavailable. The caller closes the generator.
+        BlobNotFound, BlobCorrupt, StorageUnavailable. The caller closes the generator. on_damage is told of a
+        BlobCorrupt, whenever it comes.
         """
-        reading = begun(self._driver.read(key_for(digest), span.start, span.end))
+        reading = begun(self._driver.read(key_for(digest), span.start, span.end), on_damage)
         try:
             await anext(reading)
         except KeyError as error:
@@ -121,6 +129,24 @@ class BlobStore:
         except KeyError as error:
             raise BlobNotFound(digest=str(digest)) from error
 
+    async def has(self, digest: Digest) -> bool:
+        """Whether there is anything under this digest, good or bad."""
+        try:
+            await self.stat(digest)
+        except BlobNotFound:
+            return False
+        return True
+
+    async def digest(self, blob: Blob, pace: Callable[[int], Awaitable[None]] | None = None) -> Digest:
+        """What the bytes kept for a blob are in truth; pace is waited for with the size of every piece.
+
+        BlobNotFound, BlobCorrupt if they end too early, StorageUnavailable.
+        """
+        hashing = Hashing()
+        async with aclosing(await self.open(blob.digest, ByteRange(0, blob.size))) as pieces:
+            await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
+        return hashing.blob().digest
+
     async def delete(self, digest: Digest) -> None:
         """Forget the bytes. Whoever calls this holds the digest's lock and knows that nothing refers to it."""
         await self._driver.delete(key_for(digest))
@@ -137,14 +163,19 @@ class BlobStore:
 
         StoreMismatch: whoever sweeps by that database would delete what another one knows.
         """
-        if not await self._identities() and await anext(self.enumerate(), None) is None:
+        if not await self.identities() and await anext(self.enumerate(), None) is None:
             await self._publish_identity(identity)
-        # Look again, also at what was just published: of two databases that adopt a place at once, none may have it.
-        found = await self._identities()
+        await self.check(identity)
+
+    async def check(self, identity: UUID) -> None:
+        """StoreMismatch unless the place says that it belongs to the database with this id."""
+        # Looked at also after one was published: of two databases that adopt a place at once, none may have it.
+        found = await self.identities()
         if found != [identity_key(identity)]:
             raise StoreMismatch(mismatch(identity, found), database=str(identity), storage=found)
 
-    async def _identities(self) -> list[str]:
+    async def identities(self) -> list[str]:
+        """What the place says of the database that knows its blobs; nothing if it is new, or not there."""
         return [entry.key async for entry in self._driver.keys(IDENTITIES)]
 
     async def _publish_identity(self, identity: UUID) -> None:
@@ -180,7 +211,13 @@ def mismatch(identity: UUID, found: list[str]) -> str:
     )
 
 
-async def begun(reading: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer, None]:
+async def paced(pieces: AsyncIterable[Buffer], pace: Callable[[int], Awaitable[None]]) -> AsyncGenerator[Buffer, None]:
+    async for piece in pieces:
+        yield piece
+        await pace(len(piece))
+
+
+async def begun(reading: AsyncGenerator[Buffer, None], on_damage: Callable[[], None]) -> AsyncGenerator[Buffer, None]:
     """Nothing, once the first piece of reading is there; then every piece. Closing this closes reading."""
     try:
         first = await anext(reading, b"")
@@ -189,5 +226,8 @@ async def begun(reading: AsyncGenerator[Buffer, None]) -> AsyncGenerator[Buffer,
             yield first
         async for piece in reading:
             yield piece
+    except BlobCorrupt:
+        on_damage()
+        raise
     finally:
         await reading.aclose()

@@ -41,23 +41,29 @@ INSERT = """
     SELECT digest, size FROM unnest($1::bytea[], $2::bigint[]) AS new (digest, size)
     ON CONFLICT ON CONSTRAINT blobs_pkey DO NOTHING RETURNING digest
 """
+# Of those that conflict only the bad ones change, and come back.
 INSERT_REPLICAS = """
     INSERT INTO replicas (digest, place, key)
     SELECT digest, $1, key FROM unnest($2::bytea[], $3::text[]) AS new (digest, key)
-    ON CONFLICT ON CONSTRAINT replicas_pkey DO NOTHING
+    ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET verified_at = now(), damaged_at = NULL, damage = NULL
+    WHERE replicas.damaged_at IS NOT NULL
+    RETURNING digest, verified_at IS NOT NULL AS was_bad
 """
 
 
-async def insert(connection: Connection, place: str, kept: Sequence[tuple[Blob, str]]) -> list[Digest]:
+async def insert(
+    connection: Connection, place: str, kept: Sequence[tuple[Blob, str]]
+) -> tuple[list[Digest], set[Digest]]:
     """Record blobs that are durable in place under their keys. Those already recorded stay as they are.
 
-    Returns those that were not recorded before.
+    Returns those that were not recorded before, and those whose copy in place was known to be bad until now: the caller
+    makes it good before the transaction ends.
     """
     keys = {blob: key for blob, key in kept}
     digests = [blob.digest.raw for blob in keys]
     new = await connection.fetch(INSERT, digests, [blob.size for blob in keys])
-    await connection.execute(INSERT_REPLICAS, place, digests, list(keys.values()))
-    return [Digest(row["digest"]) for row in new]
+    copies = await connection.fetch(INSERT_REPLICAS, place, digests, list(keys.values()))
+    return [Digest(row["digest"]) for row in new], {Digest(row["digest"]) for row in copies if row["was_bad"]}
 
 
 INSERT_CHECKSUMS = """

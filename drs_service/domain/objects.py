@@ -110,6 +110,8 @@ class DrsObject(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes; of a bundle, those of all its members, each as often as it is in it."""
     blob: Blob | None
     """The bytes, if they are kept here."""
+    places: frozenset[str] = frozenset()
+    """Where there are copies of them that are not known to be bad."""
     created_time: datetime
     """Of the content, not of the record (DRS 1.5.0, DrsObject.created_time)."""
     updated_time: datetime

@@ -47,7 +47,33 @@ class FinishUpload(msgspec.Struct, frozen=True, tag="finish_upload"):
     upload_id: str
 
 
-Job = SweepOrphans | Tidy | VerifyExternal | ChecksumBlob | ChecksumBacklog | FinishUpload
+class ReplicateBlob(msgspec.Struct, frozen=True, tag="replicate_blob"):
+    """See that a place has a good copy of a blob."""
+
+    digest: str
+    """Hexadecimal."""
+    place: str
+
+
+class ReplicaBacklog(msgspec.Struct, frozen=True, tag="replica_backlog"):
+    """Find copies that are wanted and not there, or known to be bad."""
+
+    rule: int | None = None
+    """Only what this rule of the settings wants; by default all of them, and what is bad."""
+    after: str = ""
+    """Only behind this digest, in hexadecimal."""
+
+
+Job = (
+    SweepOrphans
+    | Tidy
+    | VerifyExternal
+    | ChecksumBlob
+    | ChecksumBacklog
+    | FinishUpload
+    | ReplicateBlob
+    | ReplicaBacklog
+)
 
 
 def kind_of(job: Job | type[Job]) -> str:

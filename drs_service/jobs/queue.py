@@ -15,3 +15,11 @@ async def depth(connection: Connection) -> dict[tuple[str, str], int]:
     counted = dict.fromkeys(((kind, state) for kind in KINDS for state in STATES), 0)
     rows = await connection.fetch(DEPTH)
     return counted | {(row["entrypoint"], row["status"]): row["count"] for row in rows}
+
+
+WAITING = "SELECT count(*) FROM pgqueuer WHERE entrypoint = $1 AND status IN ('queued', 'picked')"
+
+
+async def waiting(connection: Connection, kind: type[Job]) -> int:
+    """How many jobs of a kind are still to be done."""
+    return int(await connection.fetchval(WAITING, kind_of(kind)))

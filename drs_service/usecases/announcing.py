@@ -142,7 +142,7 @@ class Announcing:
             await blobs.lock(connection, [digest])
             before = (await uploads.select_locked(connection, [upload_id])).get(upload_id)
             check_awaits(before, digest)
-            await record(connection, self._store.place, [arrival], algorithms=self._checksums)
+            await record(connection, self._store, [arrival], algorithms=self._checksums)
             await uploads.arrived(connection, upload_id, digest)
             after = (await uploads.select(connection, [upload_id]))[upload_id]
             if before is not None and before.blob is None:

@@ -3,29 +3,25 @@
 from collections.abc import AsyncGenerator
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.store import BlobStore
 from drs_service.domain.blob import Blob
 from drs_service.domain.objects import DrsObject
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt, BlobNotFound, BytesElsewhere
+from drs_service.errors import BytesElsewhere
+from drs_service.usecases.reading import Reading
 
 
 class Downloads:
     """The bytes of objects that `Objects.get` has let the principal read."""
 
-    def __init__(self, store: BlobStore) -> None:
-        self._store = store
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     async def open(self, drs_object: DrsObject, span: ByteRange) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, begun: what cannot be read raises here. BytesElsewhere, BlobCorrupt, StorageUnavailable.
 
         Midway, the generator raises the same errors; the bytes given out by then are right. The caller closes it.
         """
-        try:
-            return await self._store.open(blob_of(drs_object).digest, span)
-        except BlobNotFound as error:
-            # The row promised bytes: this is our loss, not the client's mistake.
-            raise BlobCorrupt("The bytes of this object are missing from the storage.", id=drs_object.id) from error
+        return await self._reading.open(blob_of(drs_object).digest, span, drs_object.places)
 
 
 def blob_of(drs_object: DrsObject) -> Blob:

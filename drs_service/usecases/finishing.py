@@ -169,7 +169,7 @@ class Finishing:
                 raise UploadNotFound
             if now.is_done:
                 return  # all of it was sent in another way
-            await record(connection, self._store.place, [arrival], algorithms=self._checksums)
+            await record(connection, self._store, [arrival], algorithms=self._checksums)
             if upload.purpose is Purpose.ANNOUNCED:
                 await uploads.arrived(connection, upload.id, digest)
                 return

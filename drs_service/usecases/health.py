@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -10,6 +10,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import schema
 from drs_service.db.pool import Database
 from drs_service.errors import DrsServiceError
+from drs_service.usecases.places import Places
 
 log = structlog.get_logger()
 
@@ -22,22 +23,29 @@ class Finding:
 
     part: str
     fault: str | None
+    needed: bool = True
+    """Whether the service can do nothing right without it."""
 
 
 class Health:
-    def __init__(self, database: Database, store: BlobStore) -> None:
+    def __init__(self, database: Database, store: BlobStore, places: Places | None = None) -> None:
         self._database = database
         self._store = store
+        self._places = places or Places(database, store)
 
     async def examine(self) -> list[Finding]:
         """Look at each part on its own, all at once. Raises nothing."""
-        return list(
-            await asyncio.gather(
-                examine("database", self._ask_database()),
-                examine("schema", self._check_schema()),
-                examine("storage", self._store.probe()),
-            )
+        needed = asyncio.gather(
+            examine("database", self._ask_database()),
+            examine("schema", self._check_schema()),
+            examine("storage", self._store.probe()),
         )
+        others = asyncio.gather(*(examine(f"storage {one.place}", self._try(one)) for one in self._places.others))
+        return [*await needed, *(replace(finding, needed=False) for finding in await others)]
+
+    async def _try(self, store: BlobStore) -> None:
+        await self._places.check(store)
+        await store.probe()
 
     async def _ask_database(self) -> None:
         async with self._database.connection() as connection:

@@ -4,13 +4,20 @@ Sweeping and uploading the same bytes take the same lock on their digest. Whoeve
 done: an upload finds the bytes gone and publishes them again, a sweep finds the row and lets them be.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from drs_service.blobs.store import BlobStore, Stored
-from drs_service.db import blobs, releases, uploads
+from drs_service.db import blobs, releases, replicas, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
+from drs_service.errors import StoreMismatch, Unavailable
+from drs_service.usecases.places import Places
+
+log = structlog.get_logger()
 
 BATCH = 1000  # blobs looked up at once
 
@@ -28,28 +35,41 @@ class Swept:
 
 
 class Sweep:
-    def __init__(self, database: Database, store: BlobStore) -> None:
+    """places: all of them, if there are others than the store."""
+
+    def __init__(self, database: Database, store: BlobStore, places: Places | None = None) -> None:
         self._database = database
         self._store = store
+        self._places = places or Places(database, store)
 
     async def run(self, *, before: datetime) -> Swept:
         """Forget what dead processes left staged, every blob published before that time that has no row, and every
         blob let go of before that time.
 
-        before must lie further back than the longest upload takes from its bytes to its row.
+        before must lie further back than the longest upload, or copying, takes from its bytes to its row.
         """
-        swept = Swept(unfinished=await self._store.clean(), released=await self._forget_released(before))
+        swept = Swept(released=await self._forget_released(before))
+        await self._sweep(self._store, swept, before)
+        for place in self._places.others:
+            try:
+                await self._places.check(place)
+                await self._sweep(place, swept, before)
+            except (Unavailable, StoreMismatch) as error:
+                log.warning("a place was not swept", place=place.place, error=str(error), **error.facts)
+        swept.unfinished += await self._forget_waiting(before)
+        return swept
+
+    async def _sweep(self, store: BlobStore, swept: Swept, before: datetime) -> None:
+        swept.unfinished += await store.clean()
         batch: list[Stored] = []
-        async for stored in self._store.enumerate():
+        async for stored in store.enumerate():
             swept.seen += 1
             if stored.published < before:
                 batch.append(stored)
             if len(batch) == BATCH:
-                swept.forgotten += await self._forget_orphans(batch)
+                swept.forgotten += await self._forget_orphans(store, batch)
                 batch = []
-        swept.forgotten += await self._forget_orphans(batch)
-        swept.unfinished += await self._forget_waiting(before)
-        return swept
+        swept.forgotten += await self._forget_orphans(store, batch)
 
     async def _forget_waiting(self, before: datetime) -> int:
         """Forget what waits for the rest of an upload that nobody knows any more."""
@@ -64,11 +84,11 @@ class Sweep:
                 forgotten += 1
         return forgotten
 
-    async def _forget_orphans(self, batch: list[Stored]) -> int:
+    async def _forget_orphans(self, store: BlobStore, batch: list[Stored]) -> int:
         digests = [stored.digest for stored in batch]
         async with self._database.connection() as connection:
-            known = await blobs.known(connection, digests)
-        return sum([await self.forget(digest) for digest in digests if digest not in known])
+            known = await replicas.known(connection, store.place, digests)
+        return sum([await self._forget_in(store, digest) for digest in digests if digest not in known])
 
     async def _forget_released(self, before: datetime) -> int:
         forgotten = 0
@@ -85,17 +105,31 @@ class Sweep:
         """Forget a blob, its row and its bytes, unless an object or an upload refers to it."""
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
+            copies = await replicas.of(connection, digest)
             if not await releases.settle(connection, digest):
                 return False
             # The row first: should anything refer to it after all, PostgreSQL refuses, and the bytes stay.
             await self._store.delete(digest)
+            await self._delete_elsewhere(digest, copies)
             return True
 
+    async def _delete_elsewhere(self, digest: Digest, copies: Collection[str]) -> None:
+        for store in self._places.others:
+            if store.place in copies:
+                try:
+                    await store.delete(digest)
+                except Unavailable as error:
+                    # What it still has when it is back has no row: the sweep finds it.
+                    log.warning("a copy was not deleted", place=store.place, error=str(error), **error.facts)
+
     async def forget(self, digest: Digest) -> bool:
-        """Forget the bytes unless a row says that they are wanted."""
+        """Forget the bytes of an upload unless a row says that they are wanted."""
+        return await self._forget_in(self._store, digest)
+
+    async def _forget_in(self, store: BlobStore, digest: Digest) -> bool:
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
-            if await blobs.known(connection, [digest]):
+            if await replicas.known(connection, store.place, [digest]):
                 return False
-            await self._store.delete(digest)
+            await store.delete(digest)
             return True

@@ -123,7 +123,7 @@ class Uploads:
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [arrival.blob.digest for _, arrival in kept])
             arrivals = [arrival for _, arrival in kept]
-            await record(connection, self._store.place, arrivals, algorithms=self._checksums)
+            await record(connection, self._store, arrivals, algorithms=self._checksums)
             await objects.insert(connection, new)
             await self._limiting.check(connection, principal.id, DEFAULT_SPACE)
             rows = await objects.select(connection, [one.id for one in new])

@@ -92,6 +92,14 @@ REFUSED = [
     ("checksums_digest_fkey", "INSERT INTO checksums VALUES (sha256('b'), 'md5', '00')"),
     ("replicas_place_shape", REPLICA.format("'A'", "'k'")),
     ("replicas_key_not_empty", REPLICA.format("'primary'", "''")),
+    (
+        "replicas_damage_has_a_time",
+        "INSERT INTO replicas (digest, place, key, damage) VALUES (sha256('a'), 'p', 'k', 'missing')",
+    ),
+    (
+        "replicas_damage_has_a_time",
+        "INSERT INTO replicas (digest, place, key, damaged_at) VALUES (sha256('a'), 'p', 'k', now())",
+    ),
     ("replicas_digest_fkey", "INSERT INTO replicas VALUES (sha256('b'), 'primary', 'k')"),
     ("replicas_place_key_unique", "INSERT INTO replicas VALUES (sha256('c'), 'there', 'taken')"),
     ("objects_id_shape", an_object(id="''")),

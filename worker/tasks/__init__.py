@@ -3,15 +3,28 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from drs_service.blobs.store import BlobStore
 from drs_service.db.pool import Database
-from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, FinishUpload, Job, SweepOrphans, Tidy, VerifyExternal
+from drs_service.domain.replication import parse_rules
+from drs_service.jobs.kinds import (
+    ChecksumBacklog,
+    ChecksumBlob,
+    FinishUpload,
+    Job,
+    ReplicaBacklog,
+    ReplicateBlob,
+    SweepOrphans,
+    Tidy,
+    VerifyExternal,
+)
 from drs_service.jobs.running import Patient, Task
 from drs_service.outgoing.http import StrangersHttp
 from drs_service.settings import Settings
 from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.holding import Holding
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
+from drs_service.usecases.replicating import Replicating
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.tidying import Tidying
 from drs_service.usecases.turns import Turns
@@ -19,15 +32,19 @@ from drs_service.usecases.verifying import Verifying
 from worker.tasks.checksum_backlog import checksum_backlog
 from worker.tasks.checksum_blob import checksum_blob
 from worker.tasks.finish_upload import finish_upload
+from worker.tasks.replica_backlog import replica_backlog
+from worker.tasks.replicate_blob import replicate_blob
 from worker.tasks.sweep_orphans import sweep_orphans
 from worker.tasks.tidy import tidy
 from worker.tasks.verify_external import verify_external
 
 
 def tasks(
-    database: Database, store: BlobStore, http: StrangersHttp, turns: Turns, settings: Settings
+    database: Database, places: Places, http: StrangersHttp, turns: Turns, settings: Settings
 ) -> Mapping[type[Job], Task | Patient]:
     """What is done for each kind."""
+    store = places.primary
+    replicating = Replicating(database, places, Reading(database, places), parse_rules(settings.replicas))
     checksumming = Checksumming(database, store, settings.checksums)
     grace = timedelta(seconds=settings.sweep_grace_seconds)
     lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
@@ -43,7 +60,9 @@ def tasks(
         ChecksumBlob: checksum_blob(checksumming),
         ChecksumBacklog: checksum_backlog(checksumming),
         FinishUpload: finish_upload(finishing),
-        SweepOrphans: sweep_orphans(Sweep(database, store), grace=grace),
+        ReplicateBlob: replicate_blob(replicating),
+        ReplicaBacklog: replica_backlog(replicating),
+        SweepOrphans: sweep_orphans(Sweep(database, store, places), grace=grace),
         Tidy: tidy(Tidying(database, store)),
         VerifyExternal: verify_external(Verifying(database, http)),
     }

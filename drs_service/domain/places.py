@@ -1,0 +1,73 @@
+"""What an operator says of further places, as text.
+
+    mirror=s3://bucket/prefix?endpoint_url=https://s3.example.org&region=eu-1&access_key_id=AKIA
+    cold=file:///mnt/cold
+
+A place has a name, which stays with every copy in it, and a URL, whose query says how the place is reached. What it
+does not say is as it is for the primary. A secret does not belong into a URL: it is said elsewhere, under the name.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+NAME = re.compile(r"[a-z0-9-]{1,64}")
+URL = re.compile(r"file:///[!-~]*|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[!-~]*)?|memory:", re.ASCII)
+OPTIONS = {"endpoint_url", "region", "access_key_id"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceSaid:
+    """A place, as it is said where it is."""
+
+    name: str
+    url: str
+    """Without options."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_place(text: str) -> PlaceSaid:
+    """ValueError."""
+    name, _, said = text.partition("=")
+    check_name(name)
+    parts = urlsplit(said)
+    url = parts._replace(query="").geturl() if parts.query else said
+    if not URL.fullmatch(url) or parts.fragment:
+        raise ValueError(f"{name}: must be file:///absolute/path or s3://bucket/prefix")
+    try:
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
+    except ValueError as error:
+        raise ValueError(f"{name}: {parts.query!r} is not name=value&name=value") from error
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError(f"{name}: an option is said twice")
+    for option in options:
+        if option not in OPTIONS:
+            raise ValueError(f"{name}: {option!r} is not one of {', '.join(sorted(OPTIONS))}")
+        if parts.scheme != "s3":
+            raise ValueError(f"{name}: {option} is of s3:// alone")
+    return PlaceSaid(name=name, url=url, options=options)
+
+
+def parse_places(texts: Sequence[str], *, primary: str) -> tuple[PlaceSaid, ...]:
+    """All of them, in their order; primary is a name that is taken. ValueError."""
+    places = tuple(parse_place(text) for text in texts)
+    names = [primary, *(one.name for one in places)]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name}: there are two places of this name")
+    return places
+
+
+def parse_secrets(text: str) -> dict[str, str]:
+    """`mirror=SECRET cold=SECRET`, in one line or in several. ValueError, which tells none of them."""
+    pairs = [one.partition("=") for one in text.split()]
+    if not all(name and secret for name, _, secret in pairs):
+        raise ValueError("must be name=secret for each place")
+    return {name: secret for name, _, secret in pairs}
+
+
+def check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name of a-z 0-9 -")

@@ -1,0 +1,83 @@
+"""Bytes go out again, from whichever place has a good copy of them.
+
+before the first byte    the copy is missing or bad: another one is read, and that one is made good again
+                         the place does not answer: another one is read, and that place is asked last for a while
+after it                 the reader's connection breaks; a copy that ends too early is made good again
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection
+from functools import partial
+
+import structlog
+
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.store import BlobStore
+from drs_service.db import replicas
+from drs_service.db.pool import Database
+from drs_service.domain.digest import Digest
+from drs_service.domain.ranges import ByteRange
+from drs_service.errors import BlobCorrupt, BlobNotFound, DrsServiceError, StorageUnavailable
+from drs_service.jobs.kinds import ReplicateBlob, enqueue
+from drs_service.usecases.places import Places
+
+log = structlog.get_logger()
+
+MISSING = "the bytes are missing"
+CUT_OFF = "the bytes end too early"
+OTHERS = "the bytes are others"
+
+
+class Reading:
+    def __init__(self, database: Database, places: Places) -> None:
+        self._database = database
+        self._places = places
+        self._reporting: set[asyncio.Task[None]] = set()
+
+    async def open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
+        """The bytes of span, begun, from one of the places that are said to have them.
+
+        BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer. The caller closes it.
+        """
+        unavailable: StorageUnavailable | None = None
+        for store in self._places.in_order(among):
+            try:
+                return await store.open(digest, span, on_damage=partial(self._report, digest, store, CUT_OFF))
+            except BlobNotFound:
+                self._report(digest, store, MISSING)
+            except BlobCorrupt:
+                pass  # reported
+            except StorageUnavailable as error:
+                self._places.note_ill(store)
+                log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
+                unavailable = error
+        if unavailable is not None:
+            raise unavailable
+        raise BlobCorrupt("No good copy of the bytes of this object is left.", digest=str(digest))
+
+    def _report(self, digest: Digest, store: BlobStore, damage: str) -> None:
+        task = asyncio.create_task(self._reported(digest, store, damage))
+        self._reporting.add(task)
+        task.add_done_callback(self._reporting.discard)
+
+    async def _reported(self, digest: Digest, store: BlobStore, damage: str) -> None:
+        try:
+            await self.damaged(digest, store, damage)
+        except DrsServiceError as error:
+            # Whoever reads next, or the scrubbing, will meet it again.
+            log.warning("a bad copy was not noted", place=store.place, error=str(error), **error.facts)
+
+    async def damaged(self, digest: Digest, store: BlobStore, damage: str) -> None:
+        """Let nobody read a copy any more, and have it made anew. Nothing if there should be none, or it is known.
+
+        A place that is not there at all has lost nothing yet: StorageUnavailable.
+        """
+        await self._places.check(store)
+        async with self._database.transaction() as connection:
+            if await replicas.damaged(connection, digest, store.place, damage):
+                await enqueue(connection, ReplicateBlob(digest.hex, store.place))
+                log.error("a copy is damaged", digest=digest.hex, place=store.place, damage=damage)
+
+    async def close(self) -> None:
+        """Return when everything is reported."""
+        await asyncio.gather(*self._reporting, return_exceptions=True)

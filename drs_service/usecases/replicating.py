@@ -1,0 +1,166 @@
+"""Copies of blobs come to the places that should have them, and bad ones are made good again.
+
+    no row, no bytes      receive (hashed on the way), publish; then, under the lock: still there? the row
+    no row, some bytes    whoever left them there: under the lock they go, and the right ones are published
+    a row that is bad     are the bytes right by now? otherwise the same
+
+Replicating, deleting and uploading the same bytes take the same lock on their digest: whoever comes second sees what
+the first has done.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from drs_service.blobs.receiving import Arrival
+from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs, replicas
+from drs_service.db.pool import Connection, Database
+from drs_service.db.replicas import Copy
+from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
+from drs_service.domain.ranges import ByteRange
+from drs_service.domain.replication import Rule
+from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StorageUnavailable
+from drs_service.jobs import queue
+from drs_service.jobs.kinds import ReplicaBacklog, ReplicateBlob, enqueue_all
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import CUT_OFF, MISSING, OTHERS, Reading
+
+log = structlog.get_logger()
+
+BATCH = 500  # blobs looked up at once
+
+
+@dataclass(frozen=True, slots=True)
+class Replicating:
+    database: Database
+    places: Places
+    reading: Reading
+    rules: Sequence[Rule] = ()
+
+    async def replicate(self, digest: Digest, place: str) -> None:
+        """See that place has a good copy of a blob. May be called twice, and by several at once.
+
+        Nothing if the blob has gone, if no rule wants a copy there, or the settings do not know the place any more.
+        BlobCorrupt if no good copy is left, StorageUnavailable, StorageFull, StoreMismatch.
+        """
+        target = self.places.get(place)
+        if target is None:
+            log.warning("a copy is wanted in a place that the settings do not know", place=place)
+            return
+        async with self.database.connection() as connection:
+            size = (await blobs.sizes(connection, [digest])).get(digest)
+            copies = await replicas.of(connection, digest)
+            mine = copies.pop(place, None)
+            wanted = mine is not None or await self._is_wanted(connection, digest, place)
+        if size is None or not wanted or (mine is not None and mine.damage is None):
+            return
+        await self.places.check(target)
+        blob = Blob(digest, size)
+        if mine is not None and await self.is_whole(target, blob) is None:
+            await self._verified(target, blob)
+        else:
+            await self._copy(blob, copies, target)
+
+    async def _is_wanted(self, connection: Connection, digest: Digest, place: str) -> bool:
+        for rule in self.rules:
+            if rule.place == place and await replicas.fits(connection, digest, rule):
+                return True
+        return False
+
+    async def is_whole(self, store: BlobStore, blob: Blob) -> str | None:
+        """What is wrong with the bytes in a place; None if they are right. StorageUnavailable."""
+        try:
+            if (await store.stat(blob.digest)).size != blob.size:
+                return CUT_OFF
+            found = await store.digest(blob)
+        except BlobNotFound:
+            return MISSING
+        except BlobCorrupt:
+            return CUT_OFF
+        return None if found == blob.digest else OTHERS
+
+    async def _verified(self, store: BlobStore, blob: Blob) -> None:
+        async with self.database.transaction() as connection:
+            await replicas.verified(connection, blob.digest, store.place)
+        log.info("a copy is good again", digest=blob.digest.hex, place=store.place)
+
+    async def _copy(self, blob: Blob, copies: dict[str, Copy], target: BlobStore) -> None:
+        """From the first place that has it good."""
+        good = [name for name, copy in copies.items() if copy.damage is None]
+        failed: StorageUnavailable | None = None
+        for source in self.places.in_order(good):
+            try:
+                await self._copy_from(source, blob, target)
+            except BlobNotFound:
+                await self.reading.damaged(blob.digest, source, MISSING)
+            except BlobCorrupt:
+                await self.reading.damaged(blob.digest, source, CUT_OFF)
+            except DigestMismatch:
+                await self.reading.damaged(blob.digest, source, OTHERS)
+            except StorageUnavailable as error:
+                failed = error
+            else:
+                return
+        if failed is not None:
+            raise failed
+        raise BlobCorrupt("No good copy is left to make another one from.", digest=str(blob.digest))
+
+    async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore) -> None:
+        is_clear = not await target.has(blob.digest)
+        async with (
+            aclosing(await source.open(blob.digest, ByteRange(0, blob.size))) as pieces,
+            target.receive(pieces, expect=blob.digest, most=blob.size) as arrival,
+        ):
+            if is_clear:
+                await arrival.keep()  # what takes long in a cloud, before anybody waits for the lock
+            if await self._record(arrival, target, is_clear=is_clear):
+                log.info("a copy was made", digest=blob.digest.hex, place=target.place, source=source.place)
+
+    async def _record(self, arrival: Arrival, target: BlobStore, *, is_clear: bool) -> bool:
+        digest = arrival.blob.digest
+        async with self.database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            mine = (await replicas.of(connection, digest)).get(target.place)
+            if mine is not None and mine.damage is None:
+                return False  # somebody else was faster
+            if not await blobs.known(connection, [digest]):
+                await target.delete(digest)
+                return False
+            if is_clear and mine is None:
+                await arrival.keep_still()
+            else:
+                await arrival.keep_anew()
+            await replicas.record(connection, digest, target.place, arrival.key)
+            return True
+
+    async def take_up(self, rule: int | None, after: str) -> None:
+        """Enqueue the copies that are wanted and not there, and those that are bad, unless much is queued already.
+
+        A place was added, a job was lost, an object came later than its bytes. Batch by batch, in jobs of their own.
+        """
+        if rule is None:
+            await self._take_up_all()
+        elif rule < len(self.rules):
+            await self._take_up(rule, after)
+
+    async def _take_up_all(self) -> None:
+        async with self.database.transaction() as connection:
+            if await queue.waiting(connection, ReplicateBlob):
+                return  # a backlog is being worked off; what is there now would be there twice
+            bad = await replicas.bad(connection, self.places.names, after=None, limit=BATCH)
+            await enqueue_all(connection, [ReplicateBlob(digest.hex, place) for place, digest in bad])
+            await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in range(len(self.rules))])
+
+    async def _take_up(self, number: int, after: str) -> None:
+        rule = self.rules[number]
+        async with self.database.transaction() as connection:
+            lacking = await replicas.lacking(connection, rule, after=after, limit=BATCH)
+            await enqueue_all(connection, [ReplicateBlob(one.hex, rule.place) for one in lacking])
+            if len(lacking) == BATCH:
+                await enqueue_all(connection, [ReplicaBacklog(rule=number, after=lacking[-1].hex)])
+        if lacking:
+            log.info("copies are missing", place=rule.place, blobs=len(lacking))
