@@ -89,8 +89,8 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     turns = Turns(database)
     tally, registry = Tally(), CollectorRegistry()
     ProcessCollector(registry=registry)
-    exposition = Exposition(tally, Observing(database), sharing, registry)
-    reading = Reading(database, places)
+    exposition = Exposition(tally, Observing(database, places.names), sharing, registry)
+    reading = Reading(database, places, alerts=settings.alert_webhook is not None)
     heard = changes.Together(objects.changes, turns)
     listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
     try:

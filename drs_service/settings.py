@@ -116,6 +116,15 @@ class Settings:
         (), "private addresses or networks (10.1.2.3, 10.0.0.0/8) that may be asked for such bytes; none by default"
     )
 
+    # Watching over the bytes
+    verify_days: int = setting(
+        30, "how often, in days, workers read every copy to see that it is right; 0: never", least=0
+    )
+    verify_bytes_per_second: int = setting(
+        50_000_000, "how fast one worker reads copies to see that they are right", least=65_536
+    )
+    alert_webhook: Secret | None = setting(None, "http(s) URL that gets a POST with JSON when copies are damaged")
+
     # Resources of one web process
     database_pool_size: int = setting(10, "connections to the database", least=2, most=1000)
     database_statement_cache: int = setting(100, "prepared statements a connection; 0 behind pgbouncer", least=0)
@@ -198,6 +207,8 @@ class Settings:
                 found.append(f"DRS_VERIFY_EXTERNAL_HOSTS: must be addresses or networks, not names: {error}")
         if self.url is not None and not is_http_url(self.url):
             found.append("DRS_URL: must be an http(s) URL")
+        if self.alert_webhook is not None and not is_http_url(self.alert_webhook.reveal()):
+            found.append("DRS_ALERT_WEBHOOK: must be an http(s) URL")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
         return found

@@ -9,8 +9,8 @@ from datetime import datetime
 from drs_service.db import changes
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
-from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, SweepOrphans, Tidy, enqueue
-from drs_service.outgoing.http import open_strangers_http
+from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, Scrub, SweepOrphans, Tidy, enqueue
+from drs_service.outgoing.http import open_http, open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.turns import Turns
@@ -21,6 +21,7 @@ SCHEDULES: dict[str, Job] = {
     "*/5 * * * *": Tidy(),
     "37 * * * *": ChecksumBacklog(),
     "47 * * * *": ReplicaBacklog(),
+    "*/10 * * * *": Scrub(),
 }
 
 
@@ -37,6 +38,7 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
     async with (
         open_parts(settings, name="drs-service worker") as (database, store),
         open_strangers_http(also=asked) as http,
+        open_http() as services,
         contextlib.AsyncExitStack() as stack,
     ):
         await check_schema(database)
@@ -51,7 +53,7 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, node=turns.node))
         try:
             on_ready()
-            todo = tasks(database, places, http, turns, settings)
+            todo = tasks(database, places, http, services, turns, settings)
             await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
         finally:
             listening.cancel()

@@ -142,17 +142,50 @@ async def count_bad(connection: Connection) -> dict[str, int]:
     return {row["place"]: row["count"] for row in await connection.fetch(COUNT_BAD)}
 
 
+COUNT_LOST = """
+    SELECT count(DISTINCT digest) FROM replicas AS bad WHERE damaged_at IS NOT NULL
+        AND NOT EXISTS (SELECT FROM replicas WHERE digest = bad.digest AND damaged_at IS NULL)
+"""
+
+
+async def count_lost(connection: Connection) -> int:
+    """Of how many blobs no good copy is left."""
+    return int(await connection.fetchval(COUNT_LOST))
+
+
+BAD_LAST = """
+    SELECT digest, place, damage, damaged_at FROM replicas WHERE damaged_at IS NOT NULL
+    ORDER BY damaged_at DESC LIMIT $1
+"""
+
+
+async def bad_last(connection: Connection, *, limit: int) -> list[tuple[Digest, str, str, datetime]]:
+    """(digest, place, damage, since when) of the copies that were found to be bad last."""
+    rows = await connection.fetch(BAD_LAST, limit)
+    return [(Digest(row["digest"]), row["place"], row["damage"], row["damaged_at"]) for row in rows]
+
+
 # What was looked at longest ago comes first.
 DUE = """
     SELECT replicas.digest FROM replicas
-    WHERE place = $1 AND coalesce(verified_at, created_at) < now() - $2::interval
+    WHERE place = $1 AND coalesce(verified_at, created_at) < now() - $2::interval AND damaged_at IS NULL
     ORDER BY coalesce(verified_at, created_at), replicas.digest LIMIT $3
 """
 
 
 async def due(connection: Connection, place: str, *, older_than: timedelta, limit: int) -> list[Digest]:
-    """Copies in place that nobody has looked at for so long."""
+    """Copies in place that nobody has looked at for so long; what is known to be bad is looked at by who heals it."""
     return [Digest(row["digest"]) for row in await connection.fetch(DUE, place, older_than, limit)]
+
+
+SEEN = """
+    UPDATE replicas SET verified_at = now() WHERE digest = $1 AND place = $2 AND damaged_at IS NULL
+"""
+
+
+async def seen(connection: Connection, digest: Digest, place: str) -> None:
+    """The bytes of a copy that nobody doubts have been read, and are right."""
+    await connection.execute(SEEN, digest.raw, place)
 
 
 VERIFIED = """
@@ -161,7 +194,7 @@ VERIFIED = """
 
 
 async def verified(connection: Connection, digest: Digest, place: str) -> None:
-    """The bytes of a copy have been read, and are right."""
+    """The same, of one that was known to be bad."""
     await connection.execute(VERIFIED, digest.raw, place)
 
 

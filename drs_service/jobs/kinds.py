@@ -1,7 +1,7 @@
 """Every kind of job, by its payload. A payload is read by workers of other releases: fields are only ever added."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -64,6 +64,22 @@ class ReplicaBacklog(msgspec.Struct, frozen=True, tag="replica_backlog"):
     """Only behind this digest, in hexadecimal."""
 
 
+class VerifyBlob(msgspec.Struct, frozen=True, tag="verify_blob"):
+    """Read a copy whose turn it is, and see that it is right."""
+
+    digest: str
+    """Hexadecimal."""
+    place: str
+
+
+class Scrub(msgspec.Struct, frozen=True, tag="scrub"):
+    """Find copies whose turn it is."""
+
+
+class Alert(msgspec.Struct, frozen=True, tag="alert"):
+    """Tell the operator of damaged copies."""
+
+
 Job = (
     SweepOrphans
     | Tidy
@@ -73,6 +89,9 @@ Job = (
     | FinishUpload
     | ReplicateBlob
     | ReplicaBacklog
+    | VerifyBlob
+    | Scrub
+    | Alert
 )
 
 
@@ -80,16 +99,21 @@ def kind_of(job: Job | type[Job]) -> str:
     return str(job.__struct_config__.tag)
 
 
-async def enqueue(connection: Connection, job: Job) -> None:
-    """Add a job to the queue. It exists once the caller's transaction commits."""
-    await enqueue_all(connection, [job])
+async def enqueue(connection: Connection, job: Job, *, after: timedelta | None = None) -> None:
+    """Add a job to the queue. It exists once the caller's transaction commits; after says what to wait first."""
+    await enqueue_all(connection, [job], after=after)
 
 
-async def enqueue_all(connection: Connection, jobs: Sequence[Job]) -> None:
+async def enqueue_all(connection: Connection, jobs: Sequence[Job], *, after: timedelta | None = None) -> None:
     """The same, of several in one statement."""
     if not jobs:
         return
     from pgqueuer import Queries
 
     queries = Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type]  # a pooled one will do
-    await queries.enqueue([kind_of(job) for job in jobs], [msgspec.json.encode(job) for job in jobs], [0] * len(jobs))
+    await queries.enqueue(
+        [kind_of(job) for job in jobs],
+        [msgspec.json.encode(job) for job in jobs],
+        [0] * len(jobs),
+        [after] * len(jobs),
+    )

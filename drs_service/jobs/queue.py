@@ -17,9 +17,9 @@ async def depth(connection: Connection) -> dict[tuple[str, str], int]:
     return counted | {(row["entrypoint"], row["status"]): row["count"] for row in rows}
 
 
-WAITING = "SELECT count(*) FROM pgqueuer WHERE entrypoint = $1 AND status IN ('queued', 'picked')"
+WAITING = "SELECT count(*) FROM pgqueuer WHERE entrypoint = $1 AND status = 'queued'"
 
 
 async def waiting(connection: Connection, kind: type[Job]) -> int:
-    """How many jobs of a kind are still to be done."""
+    """How many jobs of a kind nobody has begun."""
     return int(await connection.fetchval(WAITING, kind_of(kind)))

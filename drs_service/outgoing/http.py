@@ -48,7 +48,7 @@ OWN_HEADERS = {
 
 
 class Http:
-    """GET. NotFound if the server says that there is nothing; Unavailable for everything else that goes wrong."""
+    """Small talk. NotFound if the server says that there is nothing; Unavailable for all else that goes wrong."""
 
     def __init__(self, session: aiohttp.ClientSession, *, max_bytes: int) -> None:
         self._session = session
@@ -65,6 +65,20 @@ class Http:
     async def get_json(self, url: str, shape: type[Shape]) -> Shape:
         """The answer as JSON of this shape; what else is in it is left out."""
         return decoded(await self._get(url), shape, url=url)
+
+    async def post_json(self, url: str, body: bytes) -> None:
+        """Hand over JSON; what is answered besides the status is left unread. The URL is nobody's else to know.
+
+        Redirects are not followed.
+        """
+        said = str(URL(url).origin())
+        with translating(said):
+            asking = self._session.post(
+                url, data=body, headers={"Content-Type": "application/json"}, allow_redirects=False
+            )
+            async with asking as response:
+                if not 200 <= response.status < 300:
+                    raise Unavailable(f"{said} answers {response.status}.")
 
     async def _get(self, url: str) -> bytes:
         if not url.startswith(("http://", "https://")):

@@ -1,10 +1,10 @@
 """How much there is and how much there is to do, for whoever watches the service."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from drs_service.db import holdings, totals
+from drs_service.db import holdings, replicas, totals
 from drs_service.db.pool import Database, Usage
 from drs_service.db.totals import Totals
 from drs_service.errors import Misconfigured, Unavailable
@@ -22,11 +22,16 @@ class Figures:
     unfinished_uploads: int
     jobs: Mapping[tuple[str, str], int]
     """By kind and state."""
+    damaged: Mapping[str, int]
+    """Copies that are known to be bad, by place."""
+    lost: int
+    """Blobs of which no good copy is left."""
 
 
 class Observing:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, places: Sequence[str]) -> None:
         self._database = database
+        self._places = places
 
     async def figures(self) -> Figures | None:
         """None if the database does not answer in time."""
@@ -38,6 +43,8 @@ class Observing:
                     staged_bytes=staged_bytes,
                     unfinished_uploads=unfinished,
                     jobs=await queue.depth(connection),
+                    damaged=dict.fromkeys(self._places, 0) | await replicas.count_bad(connection),
+                    lost=await replicas.count_lost(connection),
                 )
         except (Unavailable, Misconfigured, TimeoutError):
             return None

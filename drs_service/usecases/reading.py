@@ -6,7 +6,7 @@ after it                 the reader's connection breaks; a copy that ends too ea
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from functools import partial
 
 import structlog
@@ -15,23 +15,28 @@ from drs_service.blobs.driver import Buffer
 from drs_service.blobs.store import BlobStore
 from drs_service.db import replicas
 from drs_service.db.pool import Database
+from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.errors import BlobCorrupt, BlobNotFound, DrsServiceError, StorageUnavailable
 from drs_service.jobs.kinds import ReplicateBlob, enqueue
+from drs_service.usecases.alerting import alert
 from drs_service.usecases.places import Places
 
 log = structlog.get_logger()
 
 MISSING = "the bytes are missing"
 CUT_OFF = "the bytes end too early"
+WRONG_SIZE = "the bytes are too few or too many"
 OTHERS = "the bytes are others"
 
 
 class Reading:
-    def __init__(self, database: Database, places: Places) -> None:
+    def __init__(self, database: Database, places: Places, *, alerts: bool = False) -> None:
+        """alerts: whether there is somebody to be told of damage."""
         self._database = database
         self._places = places
+        self._alerts = alerts
         self._reporting: set[asyncio.Task[None]] = set()
 
     async def open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
@@ -76,8 +81,26 @@ class Reading:
         async with self._database.transaction() as connection:
             if await replicas.damaged(connection, digest, store.place, damage):
                 await enqueue(connection, ReplicateBlob(digest.hex, store.place))
+                if self._alerts:
+                    await alert(connection)
                 log.error("a copy is damaged", digest=digest.hex, place=store.place, damage=damage)
 
     async def close(self) -> None:
         """Return when everything is reported."""
         await asyncio.gather(*self._reporting, return_exceptions=True)
+
+
+async def fault(store: BlobStore, blob: Blob, pace: Callable[[int], Awaitable[None]] | None = None) -> str | None:
+    """What is wrong with the bytes of a blob in a place, all of which are read; None if they are right.
+
+    StorageUnavailable.
+    """
+    try:
+        if (await store.stat(blob.digest)).size != blob.size:
+            return WRONG_SIZE
+        found = await store.digest(blob, pace)
+    except BlobNotFound:
+        return MISSING
+    except BlobCorrupt:
+        return CUT_OFF
+    return None if found == blob.digest else OTHERS

@@ -27,7 +27,7 @@ from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, Storag
 from drs_service.jobs import queue
 from drs_service.jobs.kinds import ReplicaBacklog, ReplicateBlob, enqueue_all
 from drs_service.usecases.places import Places
-from drs_service.usecases.reading import CUT_OFF, MISSING, OTHERS, Reading
+from drs_service.usecases.reading import CUT_OFF, MISSING, OTHERS, Reading, fault
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class Replicating:
             return
         await self.places.check(target)
         blob = Blob(digest, size)
-        if mine is not None and await self.is_whole(target, blob) is None:
+        if mine is not None and await fault(target, blob) is None:
             await self._verified(target, blob)
         else:
             await self._copy(blob, copies, target)
@@ -70,18 +70,6 @@ class Replicating:
             if rule.place == place and await replicas.fits(connection, digest, rule):
                 return True
         return False
-
-    async def is_whole(self, store: BlobStore, blob: Blob) -> str | None:
-        """What is wrong with the bytes in a place; None if they are right. StorageUnavailable."""
-        try:
-            if (await store.stat(blob.digest)).size != blob.size:
-                return CUT_OFF
-            found = await store.digest(blob)
-        except BlobNotFound:
-            return MISSING
-        except BlobCorrupt:
-            return CUT_OFF
-        return None if found == blob.digest else OTHERS
 
     async def _verified(self, store: BlobStore, blob: Blob) -> None:
         async with self.database.transaction() as connection:

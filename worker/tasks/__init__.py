@@ -6,45 +6,62 @@ from datetime import timedelta
 from drs_service.db.pool import Database
 from drs_service.domain.replication import parse_rules
 from drs_service.jobs.kinds import (
+    Alert,
     ChecksumBacklog,
     ChecksumBlob,
     FinishUpload,
     Job,
     ReplicaBacklog,
     ReplicateBlob,
+    Scrub,
     SweepOrphans,
     Tidy,
+    VerifyBlob,
     VerifyExternal,
 )
 from drs_service.jobs.running import Patient, Task
-from drs_service.outgoing.http import StrangersHttp
+from drs_service.outgoing.http import Http, StrangersHttp
 from drs_service.settings import Settings
+from drs_service.usecases.alerting import Alerting
 from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.holding import Holding
 from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
 from drs_service.usecases.replicating import Replicating
+from drs_service.usecases.scrubbing import Pace, Scrubbing
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.tidying import Tidying
 from drs_service.usecases.turns import Turns
 from drs_service.usecases.verifying import Verifying
+from worker.tasks.alert import alert
 from worker.tasks.checksum_backlog import checksum_backlog
 from worker.tasks.checksum_blob import checksum_blob
 from worker.tasks.finish_upload import finish_upload
 from worker.tasks.replica_backlog import replica_backlog
 from worker.tasks.replicate_blob import replicate_blob
+from worker.tasks.scrub import scrub
 from worker.tasks.sweep_orphans import sweep_orphans
 from worker.tasks.tidy import tidy
+from worker.tasks.verify_blob import verify_blob
 from worker.tasks.verify_external import verify_external
 
 
 def tasks(
-    database: Database, places: Places, http: StrangersHttp, turns: Turns, settings: Settings
+    database: Database, places: Places, http: StrangersHttp, services: Http, turns: Turns, settings: Settings
 ) -> Mapping[type[Job], Task | Patient]:
     """What is done for each kind."""
     store = places.primary
-    replicating = Replicating(database, places, Reading(database, places), parse_rules(settings.replicas))
+    reading = Reading(database, places, alerts=settings.alert_webhook is not None)
+    replicating = Replicating(database, places, reading, parse_rules(settings.replicas))
+    scrubbing = Scrubbing(
+        database,
+        places,
+        reading,
+        timedelta(days=settings.verify_days) if settings.verify_days else None,
+        Pace(settings.verify_bytes_per_second),
+    )
+    webhook = settings.alert_webhook.reveal() if settings.alert_webhook is not None else None
     checksumming = Checksumming(database, store, settings.checksums)
     grace = timedelta(seconds=settings.sweep_grace_seconds)
     lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
@@ -62,6 +79,9 @@ def tasks(
         FinishUpload: finish_upload(finishing),
         ReplicateBlob: replicate_blob(replicating),
         ReplicaBacklog: replica_backlog(replicating),
+        VerifyBlob: verify_blob(scrubbing),
+        Scrub: scrub(scrubbing),
+        Alert: alert(Alerting(database, services, webhook, service=settings.service_id)),
         SweepOrphans: sweep_orphans(Sweep(database, store, places), grace=grace),
         Tidy: tidy(Tidying(database, store)),
         VerifyExternal: verify_external(Verifying(database, http)),

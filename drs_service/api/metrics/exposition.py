@@ -78,6 +78,11 @@ def of_service(figures: Figures | None) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "drs_unfinished_uploads", "Uploads that are no object yet.", value=figures.unfinished_uploads
     )
+    damaged = GaugeMetricFamily("drs_replicas_damaged", "Copies of blobs that are known to be bad.", labels=["place"])
+    for place, count in sorted(figures.damaged.items()):
+        damaged.add_metric([place], count)
+    yield damaged
+    yield GaugeMetricFamily("drs_blobs_damaged", "Blobs of which no good copy is left.", value=figures.lost)
     jobs = GaugeMetricFamily("drs_jobs", "Jobs, by kind and by what becomes of them.", labels=["kind", "state"])
     for (kind, state), count in sorted(figures.jobs.items()):
         jobs.add_metric([kind, state], count)

@@ -1,0 +1,75 @@
+"""Every copy is read again from time to time: bits flip, and files vanish, without anybody being told."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from drs_service.db import blobs, replicas
+from drs_service.db.pool import Database
+from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
+from drs_service.jobs import queue
+from drs_service.jobs.kinds import VerifyBlob, enqueue_all
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading, fault
+
+MOST_QUEUED = 200  # copies that wait to be read: what is due after them is still due when they have been
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    database: Database
+    places: Places
+    reading: Reading
+    every: timedelta | None
+    """How often each copy is read; None: never."""
+    pace: Callable[[int], Awaitable[None]]
+    """Waits after so many bytes."""
+
+    async def take_up(self) -> None:
+        """Enqueue the reading of copies whose turn it is, no more than a few at a time."""
+        if self.every is None:
+            return
+        for name in self.places.names:
+            async with self.database.transaction() as connection:
+                room = MOST_QUEUED - await queue.waiting(connection, VerifyBlob)
+                if room > 0:
+                    due = await replicas.due(connection, name, older_than=self.every, limit=room)
+                    await enqueue_all(connection, [VerifyBlob(one.hex, name) for one in due])
+
+    async def verify(self, digest: Digest, place: str) -> None:
+        """Read a copy whose turn it is, and write down what it is. Nothing if it has gone, or was read meanwhile.
+
+        StorageUnavailable, StoreMismatch: nobody knows then.
+        """
+        store = self.places.get(place)
+        async with self.database.connection() as connection:
+            size = (await blobs.sizes(connection, [digest])).get(digest)
+            copy = (await replicas.of(connection, digest)).get(place)
+        if store is None or size is None or copy is None or copy.damage is not None or not self._is_due(copy.verified):
+            return
+        await self.places.check(store)
+        damage = await fault(store, Blob(digest, size), self.pace)
+        if damage is not None:
+            await self.reading.damaged(digest, store, damage)
+        else:
+            async with self.database.transaction() as connection:
+                await replicas.seen(connection, digest, place)
+
+    def _is_due(self, verified: datetime) -> bool:
+        return self.every is not None and verified < datetime.now(UTC) - self.every
+
+
+class Pace:
+    """So many bytes a second, for all who wait for it."""
+
+    def __init__(self, bytes_per_second: float) -> None:
+        self._rate = bytes_per_second
+        self._free_at = 0.0
+
+    async def __call__(self, size: int) -> None:
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + size / self._rate
+        await asyncio.sleep(self._free_at - now)
