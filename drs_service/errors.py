@@ -12,7 +12,8 @@ DrsServiceError
 │   ├── UploadFailed
 │   ├── UploadNotFound
 │   │   └── UploadExpired
-│   └── IdentifierUnknown
+│   ├── IdentifierUnknown
+│   └── JobNotFound
 ├── Rejected                     the request is wrong as it stands
 │   ├── NameInvalid
 │   ├── MediaTypeInvalid
@@ -79,7 +80,11 @@ DrsServiceError
     ├── ResolverUnavailable
     ├── TooManyUploads
     ├── TooManyAtOnce
-    └── TooManyRequests
+    ├── TooManyRequests
+    ├── JobTakenOver
+    ├── JobStalled
+    ├── JobAbandoned
+    └── JobTooOld
 
 The docstring of a class is its message unless one is given. What HTTP makes of each is `api/errors.py`'s business.
 """
@@ -170,6 +175,12 @@ class IdentifierUnknown(NotFound):
     """No resolver knows this compact identifier."""
 
     code = "identifier_unknown"
+
+
+class JobNotFound(NotFound):
+    """No job with this id was given up."""
+
+    code = "job_not_found"
 
 
 class Rejected(DrsServiceError):
@@ -332,6 +343,7 @@ class UploadBusy(Rejected):
     """Another request is sending to this upload and does not let go of it. Try again."""
 
     code = "upload_busy"
+    retryable = True
 
 
 class UploadDone(Rejected):
@@ -573,3 +585,27 @@ class TooManyRequests(Unavailable):
     """The owner has sent as many upload requests as are taken in a minute. Try again later."""
 
     code = "too_many_requests"
+
+
+class JobTakenOver(Unavailable):
+    """Another worker has the job by now."""
+
+    code = "job_taken_over"
+
+
+class JobStalled(Unavailable):
+    """The job did not get on for too long."""
+
+    code = "job_stalled"
+
+
+class JobAbandoned(Unavailable):
+    """Every worker that took the job fell silent."""
+
+    code = "job_abandoned"
+
+
+class JobTooOld(Unavailable):
+    """The job was not done in time."""
+
+    code = "job_too_old"

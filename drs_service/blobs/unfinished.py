@@ -116,14 +116,28 @@ class Unfinished:
         """Forget what has come; what was kept of it stays."""
         await self._waiting.discard()
 
-    async def finish(self, algorithms: frozenset[str] = frozenset()) -> Arrival:
-        """The bytes as they have arrived, read again if nobody knows their digest, or these checksums of them."""
+    async def finish(
+        self, algorithms: frozenset[str] = frozenset(), *, tell: Callable[[int], None] | None = None
+    ) -> Arrival:
+        """The bytes as they have arrived, read again if nobody knows their digest, or these checksums of them.
+
+        tell hears how many bytes have been read so far.
+        """
         if self.hashing is None or not self.knows(algorithms):
             hashing = Hashing(algorithms)
-            async with aclosing(self.reread()) as pieces:
+            async with aclosing(self._retold(tell)) as pieces:
                 await self._receiving.hash(pieces, hashing)
             self.hashing = hashing
         return Arrival(self.hashing.blob(), self.hashing.checksums(), self._driver, self._waiting)
+
+    async def _retold(self, tell: Callable[[int], None] | None) -> AsyncGenerator[Buffer, None]:
+        read = 0
+        async with aclosing(self.reread()) as pieces:
+            async for piece in pieces:
+                yield piece
+                read += len(piece)
+                if tell is not None:
+                    tell(read)
 
 
 class Seen:

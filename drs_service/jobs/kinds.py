@@ -117,3 +117,12 @@ async def enqueue_all(connection: Connection, jobs: Sequence[Job], *, after: tim
         [0] * len(jobs),
         [after] * len(jobs),
     )
+
+
+async def enqueue_once(connection: Connection, job: Job) -> None:
+    """The same, unless a job of its kind that was added so is still to be done: for what comes again and again."""
+    from pgqueuer import Queries
+
+    queries = Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type]  # a pooled one will do
+    kind = kind_of(job)
+    await queries.enqueue([kind], [msgspec.json.encode(job)], [0], dedupe_key=[f"once {kind}"], on_conflict="skip")

@@ -14,7 +14,9 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.errors import BlobCorrupt, ChecksumUnknown
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, enqueue, enqueue_all
+from drs_service.usecases.progressing import watched
 
 log = structlog.get_logger()
 
@@ -48,7 +50,9 @@ class Checksumming:
         for blob, algorithms in missing.items():
             await self.work_out(blob.digest, algorithms)
 
-    async def work_out(self, digest: Digest, algorithms: Collection[str] | None = None) -> None:
+    async def work_out(
+        self, digest: Digest, algorithms: Collection[str] | None = None, *, attempt: Attempt = UNQUEUED
+    ) -> None:
         """Publish the checksums that are missing of a blob, of the operator's algorithms or of others.
 
         Nothing if it has gone. BlobCorrupt, StorageUnavailable. The bytes are read once, and held to their digest on
@@ -62,15 +66,16 @@ class Checksumming:
             return
         hashing = Hashing(missing)
         async with aclosing(await self.store.open(digest, ByteRange(0, size))) as pieces:
-            await self.store.hash(pieces, hashing)
+            await self.store.hash(watched(pieces, attempt, size), hashing)
         if hashing.blob().digest != digest:
             raise BlobCorrupt(digest=str(digest))
         async with self.database.transaction() as connection:
             await blobs.lock(connection, [digest])
+            await attempt.conclude(connection)
             if await blobs.known(connection, [digest]):
                 await blobs.insert_checksums(connection, digest, hashing.checksums())
 
-    async def take_up(self, after: str) -> None:
+    async def take_up(self, after: str, attempt: Attempt = UNQUEUED) -> None:
         """Enqueue the work on blobs behind a digest (in hexadecimal; empty: on all) that lack a checksum.
 
         Those of before an algorithm was asked for, and those whose job was lost. Batch by batch, in jobs of their own.
@@ -82,4 +87,6 @@ class Checksumming:
             await enqueue_all(connection, [ChecksumBlob(one.hex) for one in lacking])
             if len(lacking) == BATCH:
                 await enqueue(connection, ChecksumBacklog(after=lacking[-1].hex))
+            attempt.progress(len(lacking), None, "blobs")
+            await attempt.conclude(connection)
         log.info("checksums are missing", blobs=len(lacking))

@@ -25,6 +25,7 @@ from drs_service.errors import (
     UploadLost,
     UploadNotFound,
 )
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import FinishUpload, enqueue
 from drs_service.usecases.announcing import hold_to
 from drs_service.usecases.holding import Holding
@@ -83,21 +84,21 @@ class Finishing:
                 await enqueue(connection, FinishUpload(upload.id))
         return await self._holding.find(upload.id)
 
-    async def work_off(self, upload_id: str) -> None:
+    async def work_off(self, upload_id: str, attempt: Attempt = UNQUEUED) -> None:
         """What was left to a worker. Nothing if it is done, or was given up by its sender. UploadBusy, Unavailable."""
         try:
             async with self._holding.held(upload_id, finishing=True) as (upload, unfinished):
                 if unfinished is not None:
-                    await self._work_off(upload, unfinished)
+                    await self._work_off(upload, unfinished, attempt)
         except UploadLost as error:
             await self._fail(upload_id, error)
         except (UploadNotFound, UploadFailed):
             pass
 
-    async def _work_off(self, upload: Upload, unfinished: Unfinished) -> None:
+    async def _work_off(self, upload: Upload, unfinished: Unfinished, attempt: Attempt) -> None:
         try:
-            await self._join(upload, unfinished)
-            await self._make(upload, unfinished)
+            await self._join(upload, unfinished, attempt)
+            await self._make(upload, unfinished, attempt)
             await self.drop_parts(upload)
         except (SizeMismatch, ChecksumMismatch, PartsInvalid) as error:
             await self._fail(upload.id, error)
@@ -129,7 +130,7 @@ class Finishing:
                 raise PartsInvalid(f"The partial upload {one} is not complete.")
         return [found[one] for one in ids]
 
-    async def _join(self, upload: Upload, unfinished: Unfinished) -> None:
+    async def _join(self, upload: Upload, unfinished: Unfinished, attempt: Attempt = UNQUEUED) -> None:
         """Join the parts, if it has any. Nobody knows how far this came when it fails: it is begun again."""
         if upload.parts is None or upload.is_complete:
             return
@@ -138,6 +139,7 @@ class Finishing:
                 async with self._holding.held(part.id) as (_, piece):
                     assert piece is not None, "a part stays a part"
                     await unfinished.append(piece)
+                attempt.progress(unfinished.mark.offset, upload.size, "bytes joined")
         except UploadNotFound as error:
             raise PartsInvalid("A partial upload has gone.") from error
         # What will be published is never cut off and begun again.
@@ -151,16 +153,17 @@ class Finishing:
                     if piece is not None:
                         await self._holding.forget(part, piece)
 
-    async def _make(self, upload: Upload, unfinished: Unfinished) -> None:
-        arrival = await unfinished.finish(upload.algorithms)
+    async def _make(self, upload: Upload, unfinished: Unfinished, attempt: Attempt = UNQUEUED) -> None:
+        size = unfinished.mark.offset
+        arrival = await unfinished.finish(upload.algorithms, tell=lambda read: attempt.progress(read, size, "bytes"))
         hold_to(upload, arrival)
         if upload.purpose is Purpose.PART:
             return
         await arrival.keep()
-        await self._record(upload, arrival)
+        await self._record(upload, arrival, attempt)
         await unfinished.discard()
 
-    async def _record(self, upload: Upload, arrival: Arrival) -> None:
+    async def _record(self, upload: Upload, arrival: Arrival, attempt: Attempt) -> None:
         digest = arrival.blob.digest
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [digest])
@@ -169,6 +172,7 @@ class Finishing:
                 raise UploadNotFound
             if now.is_done:
                 return  # all of it was sent in another way
+            await attempt.conclude(connection)
             await record(connection, self._store, [arrival], algorithms=self._checksums)
             if upload.purpose is Purpose.ANNOUNCED:
                 await uploads.arrived(connection, upload.id, digest)

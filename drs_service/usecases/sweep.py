@@ -15,6 +15,7 @@ from drs_service.db import blobs, releases, replicas, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
 from drs_service.errors import StoreMismatch, Unavailable
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.usecases.places import Places
 
 log = structlog.get_logger()
@@ -42,28 +43,29 @@ class Sweep:
         self._store = store
         self._places = places or Places(database, store)
 
-    async def run(self, *, before: datetime) -> Swept:
+    async def run(self, *, before: datetime, attempt: Attempt = UNQUEUED) -> Swept:
         """Forget what dead processes left staged, every blob published before that time that has no row, and every
         blob let go of before that time.
 
         before must lie further back than the longest upload, or copying, takes from its bytes to its row.
         """
-        swept = Swept(released=await self._forget_released(before))
-        await self._sweep(self._store, swept, before)
+        swept = Swept(released=await self._forget_released(before, attempt))
+        await self._sweep(self._store, swept, before, attempt)
         for place in self._places.others:
             try:
                 await self._places.check(place)
-                await self._sweep(place, swept, before)
+                await self._sweep(place, swept, before, attempt)
             except (Unavailable, StoreMismatch) as error:
                 log.warning("a place was not swept", place=place.place, error=str(error), **error.facts)
         swept.unfinished += await self._forget_waiting(before)
         return swept
 
-    async def _sweep(self, store: BlobStore, swept: Swept, before: datetime) -> None:
+    async def _sweep(self, store: BlobStore, swept: Swept, before: datetime, attempt: Attempt) -> None:
         swept.unfinished += await store.clean()
         batch: list[Stored] = []
         async for stored in store.enumerate():
             swept.seen += 1
+            attempt.progress(swept.seen, None, "blobs")
             if stored.published < before:
                 batch.append(stored)
             if len(batch) == BATCH:
@@ -90,7 +92,7 @@ class Sweep:
             known = await replicas.known(connection, store.place, digests)
         return sum([await self._forget_in(store, digest) for digest in digests if digest not in known])
 
-    async def _forget_released(self, before: datetime) -> int:
+    async def _forget_released(self, before: datetime, attempt: Attempt) -> int:
         forgotten = 0
         after = b""
         while True:
@@ -99,6 +101,7 @@ class Sweep:
             if not batch:
                 return forgotten
             forgotten += sum([await self.settle(digest) for digest in batch])
+            attempt.progress(forgotten, None, "blobs released")
             after = batch[-1].raw
 
     async def settle(self, digest: Digest) -> bool:

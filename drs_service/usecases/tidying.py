@@ -5,11 +5,12 @@ from datetime import timedelta
 from drs_service.blobs.store import BlobStore
 from drs_service.db import holdings, idempotency, totals, uploads
 from drs_service.db.pool import Database
-from drs_service.jobs import log
+from drs_service.jobs import listing, log, workers
 
 KEEP_LOG = timedelta(days=7)
 KEEP_EXPIRED = timedelta(days=30)
 KEEP_KEYS = timedelta(hours=24)
+KEEP_DEAD = timedelta(days=90)
 BATCH = 1000  # uploads in one transaction: whoever has something to do with one of them waits for it
 
 
@@ -19,8 +20,9 @@ class Tidying:
         self._store = store
 
     async def run(self) -> None:
-        """Fold the changes of the totals and of what owners hold, and forget what the queue did long ago, uploads that
-        nobody registered in time, and under which keys something was done so long ago that nobody repeats it.
+        """Fold the changes of the totals and of what owners hold, and forget what the queue did and gave up long ago,
+        uploads that nobody registered in time, and under which keys something was done so long ago that nobody
+        repeats it.
 
         The blob of a forgotten upload is let go of: the sweep looks whether anything else refers to it.
         """
@@ -30,6 +32,8 @@ class Tidying:
             await holdings.fold(connection)
         async with self._database.transaction() as connection:
             await log.purge(connection, older_than=KEEP_LOG)
+            await listing.purge(connection, older_than=KEEP_DEAD)
+            await workers.purge(connection)
         async with self._database.transaction() as connection:
             await idempotency.purge(connection, older_than=KEEP_KEYS)
         async with self._database.transaction() as connection:

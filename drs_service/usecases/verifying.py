@@ -25,6 +25,7 @@ from drs_service.domain.external_access import is_fetchable, is_same
 from drs_service.domain.objects import DrsObject, ExternalAccess, Kind
 from drs_service.domain.texts import MAX_REASON
 from drs_service.errors import DrsServiceError, Unavailable
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import VerifyExternal, enqueue
 from drs_service.outgoing.http import Answer, StrangersHttp
 
@@ -61,7 +62,7 @@ class Verifying:
         self._database = database
         self._http = http
 
-    async def verify(self, object_id: str, urls: Collection[str]) -> None:
+    async def verify(self, object_id: str, urls: Collection[str], attempt: Attempt = UNQUEUED) -> None:
         """Look at the bytes behind these URLs of an object, and write down what they are.
 
         May be called twice. Raises what is retryable if no way could be looked at.
@@ -71,7 +72,7 @@ class Verifying:
         if stated is None or stated.tombstone is not None:
             return
         ways = [one for one in stated.external_access if is_fetchable(one) and one.url in urls]
-        outcomes = [(way, await self._look(stated, way)) for way in ways]
+        outcomes = [(way, await self._look(stated, way, attempt)) for way in ways]
         async with self._database.transaction() as connection:
             now = (await objects.select_locked(connection, [object_id])).get(object_id)
             if now is None or now.tombstone is not None:
@@ -81,6 +82,7 @@ class Verifying:
                 for way, outcome in outcomes
                 if any(is_same(way, one) for one in now.external_access)
             ]
+            await attempt.conclude(connection)
             await write(connection, now, standing)
 
     async def give_up(self, object_id: str, urls: Collection[str], reason: str) -> None:
@@ -91,16 +93,16 @@ class Verifying:
                 await objects.verified(connection, object_id)
                 log.warning("an object elsewhere was not verified", object=object_id, reason=reason)
 
-    async def _look(self, stated: DrsObject, way: ExternalAccess) -> Outcome:
+    async def _look(self, stated: DrsObject, way: ExternalAccess, attempt: Attempt) -> Outcome:
         headers = [(name, value) for name, _, value in (one.partition(": ") for one in way.headers)]
         try:
             async with self._http.get(way.url, headers=headers, within=PATIENCE + stated.size / SLOWEST) as answer:
-                return await compare(stated, answer)
+                return await compare(stated, answer, attempt)
         except DrsServiceError as error:
             return error
 
 
-async def compare(stated: DrsObject, answer: Answer) -> Seen | Wrong:
+async def compare(stated: DrsObject, answer: Answer, attempt: Attempt) -> Seen | Wrong:
     """Unavailable if the bytes break off."""
     if answer.length not in (None, stated.size):
         return Wrong(f"has {answer.length} bytes, not {stated.size} as stated")
@@ -108,6 +110,7 @@ async def compare(stated: DrsObject, answer: Answer) -> Seen | Wrong:
     size = 0
     async for block in blocks(answer.pieces, most=stated.size):
         size += sum(map(len, block))
+        attempt.progress(size, stated.size, "bytes")
         if size > stated.size:
             return Wrong(f"has more than the {stated.size} bytes that are stated")
         await asyncio.to_thread(hashing.update, block)

@@ -144,6 +144,8 @@ REFUSED = [
     ("tags_key_length", "INSERT INTO tags VALUES ('there', '', 'a')"),
     ("tags_value_length", "INSERT INTO tags VALUES ('there', 'a', repeat('a', 1025))"),
     ("tags_object_id_fkey", "INSERT INTO tags VALUES ('not there', 'a', 'a')"),
+    ("job_notes_done_check", "UPDATE job_notes SET done = -1"),
+    ("job_notes_total_check", "UPDATE job_notes SET total = -1"),
     ("members_position_not_negative", MEMBER.format(-1, "'a'", "'b'")),
     ("members_name_portable", MEMBER.format(1, "'a/b'", "'b'")),
     ("members_here_or_elsewhere", MEMBER.format(1, "'a'", "NULL")),
@@ -263,6 +265,8 @@ def populated_url(postgres: Postgres) -> Iterator[str]:
         "INSERT INTO replicas VALUES (sha256('a'), 'there', 'taken')",
         "INSERT INTO checksums VALUES (sha256('a'), 'crc32c', '00')",
         "INSERT INTO aliases VALUES ('there', 'taken')",
+        "INSERT INTO pgqueuer (id, priority, status, entrypoint) VALUES (1, 0, 'queued', 'tidy')",
+        "INSERT INTO job_notes (job_id, done, total) VALUES (1, 1, 1)",
     ]
     with postgres.database() as url:
         asyncio.run(administer(url, ";".join(rows)))

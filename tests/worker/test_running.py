@@ -1,15 +1,20 @@
 """A worker that must stop loses no job; a job that cannot be done is given up."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from drs_service.db.pool import open_database
-from drs_service.jobs import running
-from drs_service.jobs.kinds import Job, SweepOrphans, VerifyExternal, enqueue
-from drs_service.jobs.running import Patient, Task
+from drs_service.db.pool import Database, open_database
+from drs_service.errors import BlobCorrupt, StorageUnavailable
+from drs_service.jobs import listing, running
+from drs_service.jobs.attempts import Attempt
+from drs_service.jobs.kinds import Job, SweepOrphans, VerifyExternal, enqueue, enqueue_all, enqueue_once
+from drs_service.jobs.listing import State
+from drs_service.jobs.tasks import Run, Task
 
 
 async def test_a_job_that_is_not_done_in_time_is_given_back(database_url: str) -> None:
@@ -17,23 +22,25 @@ async def test_a_job_that_is_not_done_in_time_is_given_back(database_url: str) -
     done: list[Job] = []
     job = SweepOrphans(before=datetime(2000, 1, 1, tzinfo=UTC))
 
-    async def endless(_: Job) -> None:
+    async def endless(_: Job, attempt: Attempt) -> None:
         began.set()
         await asyncio.Event().wait()
 
-    async def quick(job: Job) -> None:
+    async def quick(job: Job, attempt: Attempt) -> None:
         done.append(job)
         shutdown.set()
 
     async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
         async with database.transaction() as connection:
             await enqueue(connection, job)
-        first = asyncio.create_task(running.run(database, {SweepOrphans: endless}, {}, shutdown=shutdown, grace=0.1))
+        first = asyncio.create_task(
+            running.run(database, {SweepOrphans: Task(run=endless)}, {}, shutdown=shutdown, grace=0.1)
+        )
         await began.wait()
         shutdown.set()
         await first
         shutdown.clear()
-        await running.run(database, {SweepOrphans: quick}, {}, shutdown=shutdown, grace=20)
+        await running.run(database, {SweepOrphans: Task(run=quick)}, {}, shutdown=shutdown, grace=20)
         assert done == [job]
         async with database.connection() as connection:
             assert await connection.fetchval("SELECT count(*) FROM pgqueuer") == 0
@@ -43,8 +50,8 @@ JOB = VerifyExternal(object_id="x", urls=())
 SOON = timedelta(milliseconds=10)
 
 
-def patient(task: Callable[[Job], Awaitable[None]], give_up: Callable[[Job, str], Awaitable[None]]) -> Patient:
-    return Patient(task=task, give_up=give_up, attempts=2, max_age=timedelta(hours=1), at_once=1, first_delay=SOON)
+def patient(run: Run, give_up: Callable[[Job, str], Awaitable[None]]) -> Task:
+    return Task(run=run, give_up=give_up, attempts=2, max_age=timedelta(hours=1), at_once=1, first_delay=SOON)
 
 
 @pytest.mark.parametrize(("age", "tried"), [(timedelta(0), 3), (timedelta(hours=2), 0)])
@@ -54,7 +61,7 @@ async def test_a_patient_task_is_given_up_in_the_end(database_url: str, age: tim
     attempts: list[Job] = []
     reasons: list[str] = []
 
-    async def failing(job: Job) -> None:
+    async def failing(job: Job, attempt: Attempt) -> None:
         attempts.append(job)
         raise ZeroDivisionError("nobody answers")
 
@@ -67,18 +74,25 @@ async def test_a_patient_task_is_given_up_in_the_end(database_url: str, age: tim
         async with database.transaction() as connection:
             await enqueue(connection, JOB)
             await connection.execute("UPDATE pgqueuer SET created = created - $1::interval", age)
-        tasks: dict[type[Job], Task | Patient] = {VerifyExternal: patient(failing, give_up)}
+        tasks: dict[type[Job], Task] = {VerifyExternal: patient(failing, give_up)}
         await running.run(database, tasks, {}, shutdown=shutdown, grace=20, poll=SOON)
         assert len(attempts) == tried
         assert reasons == ["nobody answers" if tried else "It was not done within 1:00:00."]
         async with database.connection() as connection:
-            assert await connection.fetchval("SELECT count(*) FROM pgqueuer") == 0
+            [dead] = await listing.page(connection, state=State.DEAD, kind=None, after=0, limit=10)
+        assert (dead.kind, dead.attempts, msgspec.json.decode(dead.payload, type=VerifyExternal)) == (
+            "verify_external",
+            tried,
+            JOB,
+        )
+        assert dead.error is not None
+        assert (dead.error.code, dead.error.message) == ("ZeroDivisionError" if tried else "job_too_old", reasons[0])
 
 
 async def test_what_could_not_even_be_given_up_is_tried_again(database_url: str) -> None:
     shutdown = asyncio.Event()
 
-    async def failing(_: Job) -> None:
+    async def failing(_: Job, attempt: Attempt) -> None:
         raise ZeroDivisionError
 
     async def give_up(_: Job, reason: str) -> None:
@@ -89,7 +103,165 @@ async def test_what_could_not_even_be_given_up_is_tried_again(database_url: str)
         async with database.transaction() as connection:
             await enqueue(connection, JOB)
             await connection.execute("UPDATE pgqueuer SET attempts = 2")
-        tasks: dict[type[Job], Task | Patient] = {VerifyExternal: patient(failing, give_up)}
+        tasks: dict[type[Job], Task] = {VerifyExternal: patient(failing, give_up)}
         await running.run(database, tasks, {}, shutdown=shutdown, grace=20, poll=SOON)
         async with database.connection() as connection:
             assert await connection.fetchval("SELECT status FROM pgqueuer WHERE execute_after > now()") == "queued"
+
+
+async def the_dead(database: Database) -> listing.Listed:
+    """The one job that is given up, once it is."""
+    while True:
+        async with database.connection() as connection:
+            found = await listing.page(connection, state=State.DEAD, kind=None, after=0, limit=10)
+        if found:
+            return found[0]
+        await asyncio.sleep(0.02)
+
+
+async def given_up(database_url: str, task: Task) -> listing.Listed:
+    """What becomes of a job of such a kind."""
+    shutdown = asyncio.Event()
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+        async with database.transaction() as connection:
+            await enqueue(connection, JOB)
+        work = asyncio.create_task(
+            running.run(database, {VerifyExternal: task}, {}, shutdown=shutdown, grace=20, poll=SOON)
+        )
+        dead = await the_dead(database)
+        shutdown.set()
+        await work
+        return dead
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(BlobCorrupt(), 1), (StorageUnavailable(), 6), (ZeroDivisionError("a bug"), 4)]
+)
+async def test_the_error_decides_how_often_a_job_is_tried(database_url: str, error: Exception, attempts: int) -> None:
+    async def failing(_: Job, attempt: Attempt) -> None:
+        raise error
+
+    dead = await given_up(database_url, Task(run=failing, attempts=5, first_delay=timedelta(0)))
+    assert dead.error is not None
+    assert (dead.attempts, dead.error.message) == (attempts, str(error))
+
+
+async def test_a_task_that_does_not_get_on_is_cancelled(database_url: str) -> None:
+    cancelled: list[Job] = []
+
+    async def stuck(job: Job, attempt: Attempt) -> None:
+        attempt.progress(1, 2, "bytes")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(job)
+
+    dead = await given_up(database_url, Task(run=stuck, attempts=1, max_silence=timedelta(0), first_delay=timedelta(0)))
+    assert dead.error is not None
+    assert (dead.error.code, dead.attempts, cancelled) == ("job_stalled", 2, [JOB, JOB])
+
+
+async def test_what_nobody_can_read_is_given_up_at_once(database_url: str) -> None:
+    async def never(_: Job, attempt: Attempt) -> None:
+        raise AssertionError("it cannot be read")
+
+    unreadable = (
+        "INSERT INTO pgqueuer (priority, status, entrypoint, payload) VALUES (1, 'queued', 'verify_external', '{')"
+    )
+    async with (
+        open_database(database_url, name="jobs", size=4, statement_cache=0) as database,
+        database.connection() as connection,
+    ):
+        await connection.execute(unreadable)
+    dead = await given_up(database_url, Task(run=never, at_once=1))
+    assert dead.error is not None
+    assert (dead.error.code, dead.payload) == ("DecodeError", b"{")
+
+
+async def test_progress_is_seen_while_a_job_runs(database_url: str) -> None:
+    shutdown = asyncio.Event()
+
+    async def telling(_: Job, attempt: Attempt) -> None:
+        attempt.progress(3, 7, "bytes")
+        await shutdown.wait()
+
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+        async with database.transaction() as connection:
+            await enqueue(connection, JOB)
+        tasks: dict[type[Job], Task] = {VerifyExternal: Task(run=telling)}
+        work = asyncio.create_task(running.run(database, tasks, {}, shutdown=shutdown, grace=20, poll=SOON))
+        while True:
+            async with database.connection() as connection:
+                [job] = await listing.page(connection, state=None, kind="verify_external", after=0, limit=1)
+            if job.progress is not None:
+                break
+            await asyncio.sleep(0.02)
+        assert (job.state, job.progress) == (State.RUNNING, listing.Progress(done=3, total=7, unit="bytes"))
+        assert job.worker is not None and job.worker.endswith(f":{os.getpid()}")
+        assert job.silent is not None
+        shutdown.set()
+        await work
+
+
+async def test_no_more_is_under_way_than_a_worker_may_have(database_url: str) -> None:
+    shutdown = asyncio.Event()
+    now, most, done = 0, 0, 0
+
+    async def counted(_: Job, attempt: Attempt) -> None:
+        nonlocal now, most, done
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now, done = now - 1, done + 1
+        if done == 40:
+            shutdown.set()
+
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+        async with database.transaction() as connection:
+            await enqueue_all(connection, [JOB] * 40)
+        tasks: dict[type[Job], Task] = {VerifyExternal: Task(run=counted, at_once=0)}
+        await running.run(database, tasks, {}, shutdown=shutdown, grace=20, poll=SOON, at_once=3)
+    assert (done, most) == (40, 3)
+
+
+async def test_what_was_given_up_is_done_once_more_or_forgotten(database_url: str) -> None:
+    async def failing(_: Job, attempt: Attempt) -> None:
+        raise BlobCorrupt
+
+    dead = await given_up(database_url, Task(run=failing))
+    async with (
+        open_database(database_url, name="jobs", size=4, statement_cache=0) as database,
+        database.connection() as connection,
+    ):
+        await connection.execute("UPDATE pgqueuer SET created = '2000-01-01'")
+        assert await listing.requeue(connection, [dead.id + 1]) == []
+        assert await listing.requeue(connection, [dead.id]) == [dead.id]
+        assert await listing.requeue(connection, None) == []
+        [job] = await listing.page(connection, state=State.QUEUED, kind=None, after=0, limit=10)
+        assert job.attempts == 0
+    done: list[Job] = []
+
+    async def well(job: Job, attempt: Attempt) -> None:
+        done.append(job)
+        shutdown.set()
+
+    shutdown = asyncio.Event()
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+        await running.run(database, {VerifyExternal: Task(run=well)}, {}, shutdown=shutdown, grace=20, poll=SOON)
+        assert done == [JOB]
+        async with database.connection() as connection:
+            for status in ("failed", "queued"):
+                new = "INSERT INTO pgqueuer (priority, status, entrypoint) VALUES (0, $1, 'tidy')"
+                await connection.execute(new, status)
+            assert len(await listing.forget(connection, None)) == 1
+            [left] = await listing.page(connection, state=None, kind=None, after=0, limit=10)
+    assert left.state is State.QUEUED
+
+
+async def test_what_is_scheduled_does_not_pile_up(database_url: str) -> None:
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database:
+        for _ in range(3):
+            async with database.transaction() as connection:
+                await enqueue_once(connection, SweepOrphans())
+        async with database.connection() as connection:
+            assert len(await listing.page(connection, state=None, kind=None, after=0, limit=10)) == 1

@@ -16,7 +16,7 @@ from drs_service.db.pool import open_database
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
 from drs_service.jobs.kinds import Job, VerifyExternal, enqueue
-from drs_service.jobs.running import Patient
+from drs_service.jobs.tasks import Task
 from drs_service.outgoing.http import open_strangers_http
 from drs_service.settings import Settings
 from drs_service.usecases.verifying import Verifying
@@ -57,7 +57,7 @@ async def working(settings: Settings, *, attempts: int = 8, idle_seconds: float 
         open_database(url, name="worker", size=6, statement_cache=10) as db,
         open_strangers_http(also=[network(HERE)], idle_seconds=idle_seconds) as http,
     ):
-        tasks: Mapping[type[Job], Patient] = {
+        tasks: Mapping[type[Job], Task] = {
             VerifyExternal: verify_external(
                 Verifying(db, http), attempts=attempts, first_delay=timedelta(milliseconds=10)
             )
@@ -108,7 +108,7 @@ async def settled(client: httpx.AsyncClient, object_id: str) -> httpx.Response:
 async def done(settings: Settings, *, but: int = 0) -> None:
     """Wait until there is no job, or no more than that."""
     async with asyncio.timeout(50), database(settings) as db, db.connection() as connection:
-        while await connection.fetchval("SELECT count(*) FROM pgqueuer") > but:
+        while await connection.fetchval("SELECT count(*) FROM pgqueuer WHERE status <> 'failed'") > but:
             await asyncio.sleep(0.02)
 
 

@@ -19,7 +19,7 @@ from drs_service.jobs.kinds import (
     VerifyBlob,
     VerifyExternal,
 )
-from drs_service.jobs.running import Patient, Task
+from drs_service.jobs.tasks import Task
 from drs_service.outgoing.http import Http, StrangersHttp
 from drs_service.settings import Settings
 from drs_service.usecases.alerting import Alerting
@@ -49,8 +49,8 @@ from worker.tasks.verify_external import verify_external
 
 def tasks(
     database: Database, places: Places, http: StrangersHttp, services: Http, turns: Turns, settings: Settings
-) -> Mapping[type[Job], Task | Patient]:
-    """What is done for each kind."""
+) -> Mapping[type[Job], Task]:
+    """What is done for each kind, and how patiently."""
     store = places.primary
     reading = Reading(database, places, alerts=settings.alert_webhook is not None)
     replicating = Replicating(database, places, reading, parse_rules(settings.replicas))

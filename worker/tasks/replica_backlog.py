@@ -1,12 +1,13 @@
 """Find copies that are wanted and not there, or known to be bad."""
 
+from drs_service.jobs.attempts import Attempt
 from drs_service.jobs.kinds import ReplicaBacklog
-from drs_service.jobs.running import Task
+from drs_service.jobs.tasks import Task
 from drs_service.usecases.replicating import Replicating
 
 
 def replica_backlog(replicating: Replicating) -> Task:
-    async def task(job: ReplicaBacklog) -> None:
+    async def run(job: ReplicaBacklog, attempt: Attempt) -> None:
         await replicating.take_up(job.rule, job.after)
 
-    return task
+    return Task(run=run)

@@ -1,26 +1,24 @@
 """See that a place has a good copy of a blob."""
 
-from datetime import timedelta
-
 import structlog
 
 from drs_service.domain.digest import Digest
+from drs_service.jobs.attempts import Attempt
 from drs_service.jobs.kinds import ReplicateBlob
-from drs_service.jobs.running import Patient
+from drs_service.jobs.tasks import Task
 from drs_service.usecases.replicating import Replicating
 
 log = structlog.get_logger()
 
 ATTEMPTS = 3  # after the first; the backlog comes back to what was given up
-MAX_AGE = timedelta(days=7)
 AT_ONCE = 4  # among all workers: each reads and writes a whole blob
 
 
-def replicate_blob(replicating: Replicating) -> Patient:
-    async def task(job: ReplicateBlob) -> None:
+def replicate_blob(replicating: Replicating) -> Task:
+    async def run(job: ReplicateBlob, attempt: Attempt) -> None:
         await replicating.replicate(Digest.from_hex(job.digest), job.place)
 
     async def give_up(job: ReplicateBlob, reason: str) -> None:
         log.error("a copy was not made", digest=job.digest, place=job.place, reason=reason)
 
-    return Patient(task=task, give_up=give_up, attempts=ATTEMPTS, max_age=MAX_AGE, at_once=AT_ONCE)
+    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE)

@@ -4,16 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from drs_service.jobs.attempts import Attempt
 from drs_service.jobs.kinds import SweepOrphans
-from drs_service.jobs.running import Task
+from drs_service.jobs.tasks import Task
 from drs_service.usecases.sweep import Sweep
 
 log = structlog.get_logger()
 
+MAX_SILENCE = timedelta(hours=1)
+
 
 def sweep_orphans(sweep: Sweep, *, grace: timedelta) -> Task:
-    async def task(job: SweepOrphans) -> None:
-        swept = await sweep.run(before=job.before or datetime.now(UTC) - grace)
+    async def run(job: SweepOrphans, attempt: Attempt) -> None:
+        swept = await sweep.run(before=job.before or datetime.now(UTC) - grace, attempt=attempt)
         log.info(
             "swept",
             seen=swept.seen,
@@ -22,4 +25,4 @@ def sweep_orphans(sweep: Sweep, *, grace: timedelta) -> Task:
             released=swept.released,
         )
 
-    return task
+    return Task(run=run, max_silence=MAX_SILENCE)

@@ -1,0 +1,17 @@
+"""How far a job has come, told by the bytes that pass by."""
+
+from collections.abc import AsyncGenerator, AsyncIterable
+
+from drs_service.blobs.driver import Buffer
+from drs_service.jobs.attempts import Attempt
+
+
+async def watched(
+    pieces: AsyncIterable[Buffer], attempt: Attempt, total: int | None, *, before: int = 0
+) -> AsyncGenerator[Buffer, None]:
+    """The pieces, and attempt is told of each, behind so many bytes before."""
+    done = before
+    async for piece in pieces:
+        yield piece
+        done += len(piece)
+        attempt.progress(done, total, "bytes")
