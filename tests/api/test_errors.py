@@ -79,7 +79,7 @@ def test_no_error_that_we_know_is_called_our_mistake(error: type[DrsServiceError
         507,
     }
     # Only what may go away is worth trying again, and that is never the client's fault, or that it was hasty.
-    assert not error.retryable or status_of(error) >= 500 or status_of(error) in {202, 429}
+    assert not error.retryable or status_of(error) >= 500 or status_of(error) in {202, 423, 429}
 
 
 @pytest.mark.parametrize("error", LEAVES)
