@@ -27,6 +27,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import changes
 from drs_service.db.pool import Database
 from drs_service.domain.limits import Limits
+from drs_service.domain.places import parse_shown
 from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
@@ -47,6 +48,7 @@ from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
+from drs_service.usecases.signing import Signing
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.turns import Turns
@@ -84,7 +86,11 @@ async def open_app_on(
 async def open_face(database: Database, places: Places, settings: Settings, sharing: Sharing) -> AsyncIterator[ASGIApp]:
     """The web application on what has been looked at."""
     assert settings.database_url is not None and settings.public_url is not None
-    urls = PublicUrls(settings.public_url)
+    urls = PublicUrls(
+        settings.public_url,
+        buckets=parse_shown(settings.shown_places, settings.place_urls),
+        signed=settings.signed_places,
+    )
     objects: Objects[Json] = Objects(database, face=partial(face_of, urls=urls), keep=settings.object_cache_size)
     turns = Turns(database)
     tally, registry = Tally(), CollectorRegistry()
@@ -149,6 +155,12 @@ def usecases_on(
         objects=objects,
         downloads=downloads,
         archives=Archives(bundles, downloads),
+        signing=Signing(
+            places,
+            settings.signed_places,
+            valid=timedelta(seconds=settings.signed_seconds),
+            redirects=settings.signed_downloads,
+        ),
         uploads=Uploads(database, store, sweep, limiting=limiting, checksums=checksums),
         bundles=bundles,
         finding=Finding(database),

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from drs_service.domain.addresses import network
 from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
-from drs_service.domain.places import check_name, parse_places, parse_secrets
+from drs_service.domain.places import check_bucket, check_name, parse_places, parse_secrets, parse_shown
 from drs_service.domain.replication import parse_rules
 from drs_service.errors import BindRefused, SettingsInvalid
 
@@ -74,6 +74,12 @@ class Settings:
     replicas: str = setting(
         "", "copies: place, or place:size>=1000000,type=image/*,space=default; several are separated by spaces"
     )
+    shown_places: tuple[str, ...] = setting(
+        (), "places whose buckets clients may read themselves, each name or name:cloud:region; s3:// URLs tell of them"
+    )
+    signed_places: tuple[str, ...] = setting((), "places in buckets of which clients get signed URLs, if they ask")
+    signed_seconds: int = setting(900, "how long a signed URL lets its bearer read", least=60, most=604_800)
+    signed_downloads: bool = setting(False, "true: GET /data/{id} redirects to a signed URL where there is one")
     postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
 
     # Limits
@@ -242,6 +248,15 @@ class Settings:
             if one.url.startswith("memory:") and self.processes > 1:
                 found.append("DRS_PLACES: memory: is one process's own; DRS_PROCESSES must be 1")
         try:
+            parse_shown(self.shown_places, self.place_urls)
+        except ValueError as error:
+            found.append(f"DRS_SHOWN_PLACES: {error}")
+        for name in self.signed_places:
+            try:
+                check_bucket(name, self.place_urls)
+            except ValueError as error:
+                found.append(f"DRS_SIGNED_PLACES: {error}")
+        try:
             for rule in parse_rules(self.replicas):
                 if rule.place not in names - {self.storage_name}:
                     found.append(f"DRS_REPLICAS: {rule.place!r} is not one of DRS_PLACES")
@@ -255,6 +270,12 @@ class Settings:
         env = {variable(name): written(value) for name, value in values.items() if value is not None}
         # Read already: that process may have the variable that names the file from us as well.
         return env | {f"{variable(one.name)}_FILE": "" for one in fields(self) if one.type == Secret | None}
+
+    @property
+    def place_urls(self) -> dict[str, str]:
+        """Of all places, by name."""
+        others = {one.name: one.url for one in parse_places(self.places, primary=self.storage_name)}
+        return {self.storage_name: self.storage_url or ""} | others
 
     @property
     def state_dir(self) -> Path:

@@ -41,6 +41,7 @@ from drs_service.usecases.health import Health
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
+from drs_service.usecases.signing import Signing
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.underway import UploadsUnderway
 from drs_service.usecases.uploads import Uploads
@@ -53,6 +54,7 @@ class UseCases:
     objects: Objects[Json]
     downloads: Downloads
     archives: Archives
+    signing: Signing
     uploads: Uploads
     bundles: Bundles
     finding: Finding
@@ -83,15 +85,15 @@ def build(
     rendering = Rendering(usecases.bundles, urls)
     drs: Sequence[HTTPRouteHandler] = [
         *service_info.routes(usecases.statistics, identity, reach),
-        *bulk.routes(usecases.objects, rendering, urls, most=reach.max_bulk),
+        *bulk.routes(usecases.objects, rendering, urls, usecases.signing, most=reach.max_bulk),
         *finding.routes(usecases.finding, rendering),
-        *drs_objects.routes(usecases.objects, rendering, urls),
+        *drs_objects.routes(usecases.objects, rendering, urls, usecases.signing),
         *registering.routes(usecases.registering, usecases.announcing, rendering, urls, most=reach.max_bulk),
         *changing.routes(usecases.changing, rendering, urls, most=reach.max_bulk),
     ]
     mounts = [Router(DRS_PATH, route_handlers=drs, tags=["DRS"])]
     if prefix_1_2 is not None:
-        older = version_1_2.routes(usecases.objects, usecases.bundles, urls, identity)
+        older = version_1_2.routes(usecases.objects, usecases.bundles, urls, usecases.signing, identity)
         mounts.append(Router(prefix_1_2 + DRS_PATH, route_handlers=older, include_in_schema=False))
     most = reach.max_upload_bytes
     tus = Tus(usecases.resuming, urls, idle=upload_idle, max_bytes=most)
@@ -99,7 +101,7 @@ def build(
     app = Litestar(
         route_handlers=[
             *mounts,
-            *files.routes(usecases.objects, usecases.downloads, ArchiveAnswers(usecases.archives)),
+            *files.routes(usecases.objects, usecases.downloads, usecases.signing, ArchiveAnswers(usecases.archives)),
             *uploads.routes(usecases.uploads, urls, idle=upload_idle, max_files=max_form_files),
             *announced.routes(usecases.announcing, urls, idle=upload_idle, max_fields=max_form_files),
             *progress.routes(usecases.resuming, usecases.underway, urls, direct=usecases.directing is not None),

@@ -28,6 +28,7 @@ from drs_service.domain.objects import DrsObject, Kind
 from drs_service.domain.ranges import ByteRange, parse_ranges
 from drs_service.usecases.downloads import Downloads, blob_of
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.signing import Signing
 
 CONDITIONS = operation(
     headers=[
@@ -40,6 +41,7 @@ CONDITIONS = operation(
 ANSWERS = {
     200: ResponseSpec(bytes, description="The bytes.", media_type="*/*"),
     206: ResponseSpec(bytes, description="The ranges of them that were asked for.", media_type="*/*"),
+    302: ResponseSpec(None, description="The bytes are fetched there, for a while, with the same Range."),
     412: ResponseSpec(Error, description="The bytes are not those of If-Match."),
     416: ResponseSpec(Error, description="None of the ranges lies within the bytes, or they are too many."),
     502: ResponseSpec(Error, description="The stored bytes are not those of their digest."),
@@ -49,7 +51,9 @@ ANSWERS = {
 }
 
 
-def routes(objects: Objects[Json], downloads: Downloads, archives: ArchiveAnswers) -> list[HTTPRouteHandler]:
+def routes(
+    objects: Objects[Json], downloads: Downloads, signing: Signing, archives: ArchiveAnswers
+) -> list[HTTPRouteHandler]:
     @route(
         "/data/{object_id:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -71,6 +75,8 @@ def routes(objects: Objects[Json], downloads: Downloads, archives: ArchiveAnswer
             return Bytes(304, without_content(headers))
         if request.method == HttpMethod.HEAD:
             return Bytes(200, headers | {"content-length": str(blob_of(drs_object).size)})
+        if (elsewhere := await signing.redirection(drs_object)) is not None:
+            return Bytes(302, {"location": elsewhere, "cache-control": "no-store", "content-length": "0"})
         # RFC 9110 14.2: Range is defined for GET alone.
         wanted = (
             request.headers.get("range") if if_range_holds(request.headers.get("if-range"), headers["etag"]) else None

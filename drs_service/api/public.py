@@ -1,17 +1,22 @@
 """The URLs that clients see. They come from the public URL of the settings, never from a request's Host header."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from drs_service.domain.candidates import FromObject, FromUpload
 from drs_service.domain.drs_uri import DrsUri, HostnameUri
 from drs_service.domain.object_ids import self_uri
+from drs_service.domain.places import Bucket
 from drs_service.errors import AccessMethodInvalid
 
 DRS_PATH = "/ga4gh/drs/v1"
 
 
 class PublicUrls:
-    def __init__(self, public_url: str) -> None:
+    def __init__(self, public_url: str, *, buckets: Sequence[Bucket] = (), signed: Sequence[str] = ()) -> None:
+        """buckets that clients may read themselves; signed are places of which they get signed URLs."""
+        self.buckets = buckets
+        self.signed = signed
         self._base = public_url.rstrip("/")
         self._hostname = urlsplit(public_url).hostname or ""
         self._drs = self_uri(self._hostname, "")

@@ -7,6 +7,7 @@ then on no signed URL leads to it: what is verified is what is published.
 from collections.abc import Sequence
 from datetime import timedelta
 
+from drs_service.blobs.bucket import Overrides
 from drs_service.blobs.chain import Chain, Segment, new_name
 from drs_service.blobs.cloud import WAITING, CloudDriver
 from drs_service.blobs.driver import PartHere
@@ -15,7 +16,11 @@ from drs_service.errors import UploadLost
 
 
 class DirectCloudDriver(CloudDriver):
-    """A `CloudDriver` with the power of `Direct`: what is begun is named by its segment and its multipart."""
+    """A `CloudDriver` with two powers more. What is begun by parts is named by its segment and its multipart."""
+
+    async def presign_read(self, key: str, *, valid: timedelta, content_type: str, content_disposition: str) -> str:
+        said = Overrides(content_type=content_type, content_disposition=content_disposition)
+        return await self.bucket.presign_read(key, expires_in=valid, overrides=said)
 
     async def begin_parts(self, handle: str) -> str:
         name = new_name(0)

@@ -106,6 +106,17 @@ class Direct(Protocol):
         """As if they had never been begun."""
 
 
+@runtime_checkable
+class Presigns(Protocol):
+    """An optional power of a place: whoever has a URL of it reads the bytes past us."""
+
+    async def presign_read(self, key: str, *, valid: timedelta, content_type: str, content_disposition: str) -> str:
+        """A URL of the bytes under key, and of ranges of them, for so long; its answers say what is said here.
+
+        Nobody looks whether the key is there.
+        """
+
+
 class BlobDriver(Protocol):
     """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from drs_service.blobs.driver import BlobDriver, Buffer, Direct, Entry
+from drs_service.blobs.driver import BlobDriver, Buffer, Direct, Entry, Presigns
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.blobs.receiving import Arrival, Receiving
@@ -146,6 +146,19 @@ class BlobStore:
         async with aclosing(await self.open(blob.digest, ByteRange(0, blob.size))) as pieces:
             await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
         return hashing.blob().digest
+
+    async def presign(
+        self, digest: Digest, *, valid: timedelta, content_type: str, content_disposition: str
+    ) -> str | None:
+        """A URL under which whoever has it reads the blob past us, for so long; None if the place knows no such thing.
+
+        StorageUnavailable. Nobody looks whether the blob is there.
+        """
+        if not isinstance(self._driver, Presigns):
+            return None
+        return await self._driver.presign_read(
+            key_for(digest), valid=valid, content_type=content_type, content_disposition=content_disposition
+        )
 
     async def delete(self, digest: Digest) -> None:
         """Forget the bytes. Whoever calls this holds the digest's lock and knows that nothing refers to it."""

@@ -68,6 +68,40 @@ def parse_secrets(text: str) -> dict[str, str]:
     return {name: secret for name, _, secret in pairs}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A place whose objects clients may read themselves."""
+
+    place: str
+    type: str
+    """As DRS names it."""
+    url: str
+    """Of what is in it, up to the key."""
+    cloud: str | None = None
+    region: str | None = None
+
+
+def parse_shown(texts: Sequence[str], urls: Mapping[str, str]) -> tuple[Bucket, ...]:
+    """`mirror` or `mirror:aws:eu-central-1`, each of one of the places that have these URLs. ValueError."""
+    return tuple(parse_bucket(text, urls) for text in texts)
+
+
+def parse_bucket(text: str, urls: Mapping[str, str]) -> Bucket:
+    name, _, where = text.partition(":")
+    cloud, _, region = where.partition(":")
+    check_bucket(name, urls)
+    url = urls[name].rstrip("/") + "/"
+    return Bucket(place=name, type=urlsplit(url).scheme, url=url, cloud=cloud or None, region=region or None)
+
+
+def check_bucket(name: str, urls: Mapping[str, str]) -> None:
+    """ValueError unless it is a place, and a bucket."""
+    if name not in urls:
+        raise ValueError(f"there is no place {name!r}")
+    if urlsplit(urls[name]).scheme not in {"s3", "gs"}:
+        raise ValueError(f"{name} is not a bucket")
+
+
 def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a name of a-z 0-9 -")

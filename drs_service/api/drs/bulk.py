@@ -20,6 +20,7 @@ from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.errors import DrsServiceError, TooMany
 from drs_service.usecases.objects import Found, Objects
+from drs_service.usecases.signing import Signing
 
 REFUSALS = {
     400: ResponseSpec(Error, description="The request is wrong as it stands."),
@@ -29,7 +30,9 @@ MAX_ENTRIES = 1_000_000  # of bundles in one answer, all the way down
 MAX_ACCESS_IDS = 16  # of one object; the specification bounds only the objects
 
 
-def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls, *, most: int) -> list[HTTPRouteHandler]:
+def routes(
+    objects: Objects[Json], rendering: Rendering, urls: PublicUrls, signing: Signing, *, most: int
+) -> list[HTTPRouteHandler]:
     @post(
         "/objects",
         status_code=200,
@@ -80,7 +83,7 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls, *, mo
             try:
                 if object_id in found.refused:
                     raise found.refused[object_id]
-                access_url = shapes.access_url(found.known[object_id].object, access_id, urls)
+                access_url = await shapes.access_url(found.known[object_id].object, access_id, urls, signing)
             except DrsServiceError as error:
                 failed.append((object_id, error))
             else:

@@ -21,6 +21,7 @@ from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.errors import ObjectPending
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.signing import Signing
 
 PATH = "/objects/{object_id:str}"
 ACCESS_PATH = PATH + "/access/{access_id:str}"
@@ -36,7 +37,7 @@ ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes a
 AccessId = Annotated[str, PathParameter(description="an access_id of the object's access_methods")]
 
 
-def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> list[HTTPRouteHandler]:
+def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls, signing: Signing) -> list[HTTPRouteHandler]:
     @route(
         PATH,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -67,7 +68,8 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls) -> li
 
     async def access(request: AnyRequest, object_id: str, access_id: str) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        return Json(shapes.access_url(known.object, access_id, urls), cache_control="no-store")
+        found = await shapes.access_url(known.object, access_id, urls, signing)
+        return Json(found, cache_control="no-store")
 
     @route(
         ACCESS_PATH,

@@ -1,5 +1,6 @@
 """What DRS 1.5.0 puts on the wire. A member that has no value is left out: null is not in the specification."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -7,16 +8,20 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from drs_service.api.public import PublicUrls
+from drs_service.blobs.keys import key_for
 from drs_service.domain.objects import DrsObject as StoredObject
 from drs_service.domain.objects import ExternalAccess, Kind, Member
+from drs_service.domain.places import Bucket
 from drs_service.domain.uploads import Upload
 from drs_service.errors import AccessMethodNotFound
+from drs_service.usecases.signing import Signing
 
 VERSION = "1.5.0"
 T = TypeVar("T")
 AtLeastOne = Annotated[list[T], msgspec.Meta(min_length=1)]
 
 ACCESS_ID = "https"  # of our own access method: the bytes, through this service
+COPY, SIGNED = "copy-", "signed-"  # and of copies, before the name of the place; no type of a stated one is so named
 
 
 class Checksum(msgspec.Struct, kw_only=True):
@@ -38,8 +43,9 @@ class AccessMethod(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One way to the bytes."""
 
     type: Literal["s3", "gs", "ftp", "gsiftp", "globus", "htsget", "https", "file"]
-    access_url: AccessURL
     access_id: str
+    access_url: AccessURL | UnsetType = UNSET
+    """Left out where it is made for whoever asks with the access_id."""
     region: str | UnsetType = UNSET
     cloud: str | UnsetType = UNSET
     available: bool | UnsetType = UNSET
@@ -183,7 +189,10 @@ def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
     """An object without its contents: those of a bundle may be many, and are streamed."""
     methods = [access_method(one) for one in stored.external_access]
     if stored.kind is Kind.BLOB:
-        methods.insert(0, AccessMethod(type="https", access_id=ACCESS_ID, access_url=own_url(stored, urls)))
+        methods[:0] = [
+            AccessMethod(type="https", access_id=ACCESS_ID, access_url=own_url(stored, urls)),
+            *copies(stored, urls),
+        ]
     return DrsObject(
         id=stored.id,
         self_uri=urls.drs(stored.id),
@@ -212,14 +221,40 @@ def access_method(access: ExternalAccess) -> AccessMethod:
     )
 
 
+def copies(stored: StoredObject, urls: PublicUrls) -> Iterator[AccessMethod]:
+    """The ways to copies that do not lead through this service."""
+    for bucket in urls.buckets:
+        if bucket.place in stored.places:
+            yield AccessMethod(
+                type=cast(Any, bucket.type),
+                access_id=COPY + bucket.place,
+                access_url=copy_url(stored, bucket),
+                cloud=bucket.cloud or UNSET,
+                region=bucket.region or UNSET,
+            )
+    for place in urls.signed:
+        if place in stored.places:
+            yield AccessMethod(type="https", access_id=SIGNED + place)
+
+
+def copy_url(stored: StoredObject, bucket: Bucket) -> AccessURL:
+    assert stored.blob is not None, "what has copies has bytes"
+    return AccessURL(url=bucket.url + key_for(stored.blob.digest))
+
+
 def own_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
     return AccessURL(url=urls.data(stored.id))
 
 
-def access_url(stored: StoredObject, access_id: str, urls: PublicUrls) -> AccessURL:
-    """AccessMethodNotFound."""
+async def access_url(stored: StoredObject, access_id: str, urls: PublicUrls, signing: Signing) -> AccessURL:
+    """AccessMethodNotFound, StorageUnavailable."""
+    if access_id.startswith(SIGNED):
+        return AccessURL(url=await signing.url(stored, access_id.removeprefix(SIGNED)))
     if access_id == ACCESS_ID and stored.kind is Kind.BLOB:
         return own_url(stored, urls)
+    for bucket in urls.buckets:
+        if access_id == COPY + bucket.place and bucket.place in stored.places:
+            return copy_url(stored, bucket)
     for one in stored.external_access:
         if one.id == access_id:
             return AccessURL(url=one.url, headers=list(one.headers) or UNSET)

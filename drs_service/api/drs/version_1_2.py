@@ -18,18 +18,21 @@ from drs_service.api.public import PublicUrls
 from drs_service.domain.objects import DrsObject
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.objects import Objects
+from drs_service.usecases.signing import Signing
 
 VERSION = "1.2.0"
 
 
-def routes(objects: Objects[Json], bundles: Bundles, urls: PublicUrls, identity: Identity) -> list[HTTPRouteHandler]:
+def routes(
+    objects: Objects[Json], bundles: Bundles, urls: PublicUrls, signing: Signing, identity: Identity
+) -> list[HTTPRouteHandler]:
     info = Json(Service(**identity.said_with(VERSION)), cache_control=CACHE_CONTROL, cached=True)
 
     @route("/service-info", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def service_info() -> ASGIApp:
         return info
 
-    return [service_info, *drs_objects.routes(objects, Rendering(bundles, urls, shape=shape), urls)]
+    return [service_info, *drs_objects.routes(objects, Rendering(bundles, urls, shape=shape), urls, signing)]
 
 
 def shape(stored: DrsObject, urls: PublicUrls) -> shapes.DrsObject:
