@@ -1,4 +1,4 @@
-"""The command line: `drs-service serve | worker | migrate | check | resolve | put | get`."""
+"""The command line: `drs-service serve | worker | migrate | check | places | resolve | put | get`."""
 
 import asyncio
 import os
@@ -113,6 +113,34 @@ def check() -> None:
     for finding in findings:
         click.echo(f"{finding.part:{width}} {finding.fault or 'ok'}")
     sys.exit(any(finding.fault for finding in findings))
+
+
+@main.group("places")
+def places() -> None:
+    """Look after the places that keep copies."""
+
+
+@places.command("status", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+def places_status(as_json: bool) -> None:
+    """Say what each place has, what is missing or damaged in it, and since when nobody has looked."""
+    from drs_service import parts, tables
+
+    tables.show_places(asyncio.run(parts.places_status(read_settings())), as_json=as_json)
+
+
+@places.command("drain", cls=Command)
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Let copies go there again.")
+def places_drain(name: str, undo: bool) -> None:
+    """Have workers move what is in a place, which nothing is written to any more.
+
+    `places status` says how far they have come. May be said again.
+    """
+    from drs_service import parts
+
+    asyncio.run(parts.drain(read_settings(), name, undo=undo))
+    click.echo(f"{name} is {'a place like others again' if undo else 'being emptied by the workers'}.")
 
 
 @command("resolve")

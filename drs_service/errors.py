@@ -69,7 +69,8 @@ DrsServiceError
 │   ├── SchemaBehind
 │   ├── SchemaAhead
 │   ├── MigrationFailed
-│   └── StoreMismatch
+│   ├── StoreMismatch
+│   └── PlaceUnsuitable
 ├── BlobCorrupt                  the bytes in storage are not those of the digest
 └── Unavailable                  try again later
     ├── ObjectPending
@@ -518,6 +519,12 @@ class StoreMismatch(Misconfigured):
     """The storage belongs to another database."""
 
     code = "store_mismatch"
+
+
+class PlaceUnsuitable(Misconfigured):
+    """This cannot be done with this place."""
+
+    code = "place_unsuitable"
 
 
 class BlobCorrupt(DrsServiceError):

@@ -14,8 +14,12 @@ from drs_service.domain.replication import parse_rules
 from drs_service.errors import SettingsInvalid
 from drs_service.outgoing.http import open_http
 from drs_service.settings import Settings
+from drs_service.usecases.draining import Draining
 from drs_service.usecases.health import Finding, Health
+from drs_service.usecases.placekeeping import Placekeeping, PlaceStatus
 from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
+from drs_service.usecases.replicating import Replicating
 from drs_service.usecases.resolving import IdentifiersOrg, N2t, Resolver
 
 
@@ -111,3 +115,28 @@ async def examine(settings: Settings) -> list[Finding]:
         open_places(settings, database, store) as places,
     ):
         return await Health(database, store, places).examine()
+
+
+async def places_status(settings: Settings) -> list[PlaceStatus]:
+    """How it stands with the places. SettingsInvalid, SchemaBehind, SchemaAhead, DatabaseUnavailable."""
+    async with open_all(settings, name="drs-service places") as (database, places):
+        return await Placekeeping(database, places, parse_rules(settings.replicas)).status()
+
+
+async def drain(settings: Settings, name: str, *, undo: bool) -> None:
+    """Have a place emptied, or not any more. PlaceUnsuitable, and the same."""
+    async with open_all(settings, name="drs-service places") as (database, places):
+        reading = Reading(database, places)
+        draining = Draining(database, places, reading, Replicating(database, places, reading))
+        await (draining.end(name) if undo else draining.begin(name))
+
+
+@asynccontextmanager
+async def open_all(settings: Settings, *, name: str) -> AsyncIterator[tuple[Database, Places]]:
+    """The database, with our schema, and all places."""
+    async with (
+        open_parts(settings, name=name) as (database, store),
+        open_places(settings, database, store) as places,
+    ):
+        await check_schema(database)
+        yield database, places

@@ -109,6 +109,30 @@ async def lacking(connection: Connection, rule: Rule, *, after: str, limit: int)
     return [Digest(row["digest"]) for row in rows]
 
 
+# Of several rules one is enough.
+COUNT_LACKING = """
+    SELECT count(*) FROM blobs
+    WHERE NOT EXISTS (SELECT FROM replicas WHERE replicas.digest = blobs.digest AND place = $1) AND EXISTS (
+        SELECT FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS rule (least, most, space, type)
+        WHERE (least IS NULL OR size >= least) AND (most IS NULL OR size <= most)
+            AND ((space IS NULL AND type IS NULL) OR EXISTS (
+                SELECT FROM objects WHERE objects.digest = blobs.digest AND deleted_time IS NULL
+                    AND (space IS NULL OR space_id = space)
+                    AND (type IS NULL OR lower(split_part(media_type, ';', 1)) LIKE type)
+            ))
+    )
+"""
+
+
+async def count_lacking(connection: Connection, place: str, rules: Sequence[Rule]) -> int:
+    """How many blobs rules want in place that are not there. Looks at all rows: for people, not for every minute."""
+    mine = [conditions(rule) for rule in rules if rule.place == place]
+    if not mine:
+        return 0
+    columns = [list(column) for column in zip(*mine, strict=True)]
+    return int(await connection.fetchval(COUNT_LACKING, place, *columns, timeout=600))
+
+
 def conditions(rule: Rule) -> tuple[int | None, int | None, str | None, str | None]:
     """least, most, space and type of FITS."""
     pattern = rule.media_type

@@ -64,6 +64,22 @@ class ReplicaBacklog(msgspec.Struct, frozen=True, tag="replica_backlog"):
     """Only behind this digest, in hexadecimal."""
 
 
+class DrainPlace(msgspec.Struct, frozen=True, tag="drain_place"):
+    """Find what is to be moved out of a place."""
+
+    place: str
+    after: str = ""
+    """Only behind this digest, in hexadecimal."""
+
+
+class DrainBlob(msgspec.Struct, frozen=True, tag="drain_blob"):
+    """Move a blob out of a place."""
+
+    digest: str
+    """Hexadecimal."""
+    place: str
+
+
 class VerifyBlob(msgspec.Struct, frozen=True, tag="verify_blob"):
     """Read a copy whose turn it is, and see that it is right."""
 
@@ -89,6 +105,8 @@ Job = (
     | FinishUpload
     | ReplicateBlob
     | ReplicaBacklog
+    | DrainPlace
+    | DrainBlob
     | VerifyBlob
     | Scrub
     | Alert

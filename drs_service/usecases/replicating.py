@@ -16,7 +16,7 @@ import structlog
 
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
-from drs_service.db import blobs, replicas
+from drs_service.db import blobs, drains, replicas
 from drs_service.db.pool import Connection, Database
 from drs_service.db.replicas import Copy
 from drs_service.domain.blob import Blob
@@ -25,7 +25,7 @@ from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StorageUnavailable
 from drs_service.jobs import queue
-from drs_service.jobs.kinds import ReplicaBacklog, ReplicateBlob, enqueue_all
+from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
 from drs_service.usecases.places import Places
 from drs_service.usecases.reading import CUT_OFF, MISSING, OTHERS, Reading, fault
 
@@ -44,9 +44,20 @@ class Replicating:
     async def replicate(self, digest: Digest, place: str) -> None:
         """See that place has a good copy of a blob. May be called twice, and by several at once.
 
-        Nothing if the blob has gone, if no rule wants a copy there, or the settings do not know the place any more.
+        Nothing if the blob has gone, if no rule wants a copy there, if the place is being emptied, or the settings do
+        not know it any more.
         BlobCorrupt if no good copy is left, StorageUnavailable, StorageFull, StoreMismatch.
         """
+        async with self.database.connection() as connection:
+            if place in await drains.select(connection):
+                return
+            mine = (await replicas.of(connection, digest)).get(place)
+            if mine is None and not await self._is_wanted(connection, digest, place):
+                return
+        await self.bring(digest, place)
+
+    async def bring(self, digest: Digest, place: str) -> None:
+        """The same, whatever the rules say."""
         target = self.places.get(place)
         if target is None:
             log.warning("a copy is wanted in a place that the settings do not know", place=place)
@@ -54,9 +65,8 @@ class Replicating:
         async with self.database.connection() as connection:
             size = (await blobs.sizes(connection, [digest])).get(digest)
             copies = await replicas.of(connection, digest)
-            mine = copies.pop(place, None)
-            wanted = mine is not None or await self._is_wanted(connection, digest, place)
-        if size is None or not wanted or (mine is not None and mine.damage is None):
+        mine = copies.pop(place, None)
+        if size is None or (mine is not None and mine.damage is None):
             return
         await self.places.check(target)
         blob = Blob(digest, size)
@@ -126,7 +136,8 @@ class Replicating:
             return True
 
     async def take_up(self, rule: int | None, after: str) -> None:
-        """Enqueue the copies that are wanted and not there, and those that are bad, unless much is queued already.
+        """Enqueue the copies that are wanted and not there, those that are bad, and what is to be moved, unless such
+        jobs are queued already.
 
         A place was added, a job was lost, an object came later than its bytes. Batch by batch, in jobs of their own.
         """
@@ -141,7 +152,11 @@ class Replicating:
                 return  # a backlog is being worked off; what is there now would be there twice
             bad = await replicas.bad(connection, self.places.names, after=None, limit=BATCH)
             await enqueue_all(connection, [ReplicateBlob(digest.hex, place) for place, digest in bad])
-            await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in range(len(self.rules))])
+            leaving = await drains.select(connection)
+            rules = [number for number, rule in enumerate(self.rules) if rule.place not in leaving]
+            await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in rules])
+            if not await queue.waiting(connection, DrainBlob):
+                await enqueue_all(connection, [DrainPlace(place) for place in leaving])
 
     async def _take_up(self, number: int, after: str) -> None:
         rule = self.rules[number]

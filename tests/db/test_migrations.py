@@ -90,6 +90,7 @@ REFUSED = [
     ("checksums_value_hex", CHECKSUM.format("'md5'", "''")),
     ("checksums_value_hex", CHECKSUM.format("'md5'", "repeat('00', 65)")),
     ("checksums_digest_fkey", "INSERT INTO checksums VALUES (sha256('b'), 'md5', '00')"),
+    ("drains_place_shape", "INSERT INTO drains (place) VALUES ('A')"),
     ("replicas_place_shape", REPLICA.format("'A'", "'k'")),
     ("replicas_key_not_empty", REPLICA.format("'primary'", "''")),
     (

@@ -19,6 +19,7 @@ from drs_service.domain.digest import Digest
 from drs_service.domain.replication import parse_rules
 from drs_service.parts import check_store, open_places
 from drs_service.settings import Settings
+from drs_service.usecases.draining import Draining
 from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
 from drs_service.usecases.replicating import Replicating
@@ -62,6 +63,10 @@ class Parts:
     @property
     def replicating(self) -> Replicating:
         return Replicating(self.database, self.places, self.reading, parse_rules(self.settings.replicas))
+
+    @property
+    def draining(self) -> Draining:
+        return Draining(self.database, self.places, self.reading, self.replicating)
 
     async def keep(self, content: bytes) -> Digest:
         blob = (await self.uploads.put(ANONYMOUS, incoming(content))).blob

@@ -9,6 +9,8 @@ from drs_service.jobs.kinds import (
     Alert,
     ChecksumBacklog,
     ChecksumBlob,
+    DrainBlob,
+    DrainPlace,
     FinishUpload,
     Job,
     ReplicaBacklog,
@@ -24,6 +26,7 @@ from drs_service.outgoing.http import Http, StrangersHttp
 from drs_service.settings import Settings
 from drs_service.usecases.alerting import Alerting
 from drs_service.usecases.checksumming import Checksumming
+from drs_service.usecases.draining import Draining
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.holding import Holding
 from drs_service.usecases.places import Places
@@ -37,6 +40,8 @@ from drs_service.usecases.verifying import Verifying
 from worker.tasks.alert import alert
 from worker.tasks.checksum_backlog import checksum_backlog
 from worker.tasks.checksum_blob import checksum_blob
+from worker.tasks.drain_blob import drain_blob
+from worker.tasks.drain_place import drain_place
 from worker.tasks.finish_upload import finish_upload
 from worker.tasks.replica_backlog import replica_backlog
 from worker.tasks.replicate_blob import replicate_blob
@@ -54,6 +59,7 @@ def tasks(
     store = places.primary
     reading = Reading(database, places, alerts=settings.alert_webhook is not None)
     replicating = Replicating(database, places, reading, parse_rules(settings.replicas))
+    draining = Draining(database, places, reading, replicating)
     scrubbing = Scrubbing(
         database,
         places,
@@ -79,6 +85,8 @@ def tasks(
         FinishUpload: finish_upload(finishing),
         ReplicateBlob: replicate_blob(replicating),
         ReplicaBacklog: replica_backlog(replicating),
+        DrainPlace: drain_place(draining),
+        DrainBlob: drain_blob(draining),
         VerifyBlob: verify_blob(scrubbing),
         Scrub: scrub(scrubbing),
         Alert: alert(Alerting(database, services, webhook, service=settings.service_id)),

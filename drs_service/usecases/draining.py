@@ -1,0 +1,111 @@
+"""A place is emptied: what is only there is copied to the primary, and then it goes.
+
+    only there, good         copied to the primary; then as below
+    elsewhere, good          the other copy is read and seen to be right; then, under the lock, row and bytes here go
+    only there, bad          stays: there is nothing better, and somebody may want to look at it
+
+May be called as often as one likes, by several at once, and be stopped at any time: each blob is done by itself.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+
+from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs, drains, replicas
+from drs_service.db.pool import Connection, Database
+from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
+from drs_service.errors import BlobCorrupt, PlaceUnsuitable
+from drs_service.jobs.kinds import DrainBlob, DrainPlace, enqueue, enqueue_all
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading, fault
+from drs_service.usecases.replicating import Replicating
+
+log = structlog.get_logger()
+
+BATCH = 500  # blobs looked up at once
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    database: Database
+    places: Places
+    reading: Reading
+    replicating: Replicating
+
+    async def begin(self, place: str) -> None:
+        """Nothing is written to place any more, and workers empty it. PlaceUnsuitable."""
+        if place == self.places.primary.place:
+            raise PlaceUnsuitable(f"{place} is the primary, where everything comes in: make another place that first.")
+        if self.places.get(place) is None:
+            raise PlaceUnsuitable(f"There is no place {place} in the settings: nobody could reach what is there.")
+        async with self.database.transaction() as connection:
+            await drains.insert(connection, place)
+            await enqueue(connection, DrainPlace(place))
+
+    async def end(self, place: str) -> None:
+        """Copies may go there again; those that went do not come back by themselves, but with the backlog."""
+        async with self.database.transaction() as connection:
+            await drains.delete(connection, place)
+
+    async def take_up(self, place: str, after: str) -> None:
+        """Enqueue the moving of what is in a place that is being emptied. Batch by batch, in jobs of their own."""
+        async with self.database.transaction() as connection:
+            if place not in await drains.select(connection):
+                return
+            held = await replicas.holding(connection, place, after=after, limit=BATCH)
+            await enqueue_all(connection, [DrainBlob(one.digest.hex, place) for one in held])
+            if len(held) == BATCH:
+                await enqueue(connection, DrainPlace(place, after=held[-1].digest.hex))
+
+    async def move(self, digest: Digest, place: str) -> None:
+        """See that a blob is in another place, and has gone from this one, if it is still being emptied.
+
+        BlobCorrupt if the only copies are bad; StorageUnavailable, StorageFull, StoreMismatch.
+        """
+        source = self.places.get(place)
+        async with self.database.connection() as connection:
+            size = (await blobs.sizes(connection, [digest])).get(digest)
+            staying = await self._staying(connection, digest, place)
+            here = await self._is_leaving(connection, digest, place)
+        if source is None or size is None or not here:
+            return
+        await self.places.check(source)
+        blob = Blob(digest, size)
+        if not await self._is_safe(blob, staying):
+            await self.replicating.bring(digest, self.places.primary.place)
+            async with self.database.connection() as connection:
+                staying = await self._staying(connection, digest, place)
+            if not await self._is_safe(blob, staying):
+                raise BlobCorrupt("No good copy is left in any other place.", digest=digest.hex)
+        await self._let_go(source, digest, {store.place for store in staying})
+
+    async def _staying(self, connection: Connection, digest: Digest, place: str) -> list[BlobStore]:
+        """Where there are copies that are said to be good, and stay."""
+        leaving = {place, *await drains.select(connection)}
+        good = {name for name, copy in (await replicas.of(connection, digest)).items() if copy.damage is None}
+        return self.places.in_order(good - leaving)
+
+    async def _is_leaving(self, connection: Connection, digest: Digest, place: str) -> bool:
+        return place in await drains.select(connection) and place in await replicas.of(connection, digest)
+
+    async def _is_safe(self, blob: Blob, staying: list[BlobStore]) -> bool:
+        """Whether one of these copies is right: it is read, for it may be the last one."""
+        for store in staying:
+            await self.places.check(store)
+            damage = await fault(store, blob)
+            if damage is None:
+                return True
+            await self.reading.damaged(blob.digest, store, damage)
+        return False
+
+    async def _let_go(self, source: BlobStore, digest: Digest, safe: set[str]) -> None:
+        async with self.database.transaction() as connection:
+            await blobs.lock(connection, [digest])
+            still = {store.place for store in await self._staying(connection, digest, source.place)}
+            # Meanwhile it may have been deleted, found to be bad elsewhere, or the place may be wanted again.
+            if not still & safe or not await self._is_leaving(connection, digest, source.place):
+                return
+            await replicas.forget(connection, digest, source.place)
+            await source.delete(digest)
