@@ -41,6 +41,7 @@ from drs_service.usecases.finding import Finding
 from drs_service.usecases.finishing import Finishing
 from drs_service.usecases.health import Health
 from drs_service.usecases.holding import Holding
+from drs_service.usecases.jobs import Jobs
 from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.observing import Observing
@@ -172,6 +173,7 @@ def usecases_on(
         ),
         directing=Directing(database, place, holding, finishing, limiting, lifetime=lifetime) if place else None,
         underway=UploadsUnderway(database),
+        jobs=Jobs(database),
         statistics=Statistics(database),
         health=Health(database, store, places),
     )

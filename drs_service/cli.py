@@ -1,4 +1,4 @@
-"""The command line: `drs-service serve | worker | migrate | check | places | resolve | put | get`."""
+"""The command line: `drs-service serve | worker | jobs | migrate | check | places | resolve | put | get`."""
 
 import asyncio
 import os
@@ -29,6 +29,12 @@ class Command(click.Command):
             return super().invoke(context)
         except DrsServiceError as error:
             fail(error)
+
+
+class Commands(click.Group, Command):
+    """Several of them, under one name."""
+
+    command_class = Command
 
 
 def fail(error: DrsServiceError) -> NoReturn:
@@ -67,14 +73,94 @@ def announce(url: str) -> None:
     click.echo(f"echo hello | curl -T - {url}/upload/hello.txt")
 
 
+def read_kinds(_: click.Context, __: click.Parameter, value: str | None) -> frozenset[str] | None:
+    from drs_service.jobs.queue import KINDS
+
+    if value is None:
+        return None
+    kinds = frozenset(filter(None, value.split(",")))
+    if not kinds or kinds - set(KINDS):
+        raise click.BadParameter(f"the kinds are {', '.join(KINDS)}")
+    return kinds
+
+
 @command("worker")
+@click.option("--kinds", metavar="KIND,…", callback=read_kinds, help="Run jobs of these kinds only.")
+@click.option("--at-once", type=click.IntRange(1), help="Have at most so many jobs under way.")
+@click.option("--check", "only_check", is_flag=True, help="Run nothing: say whether a worker works on this machine.")
 @click.option("--sweep-before", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f%z"]), hidden=True)
-def worker(sweep_before: datetime | None) -> None:
-    """Run jobs, beside any number of other workers on the same database."""
+def worker(kinds: frozenset[str] | None, at_once: int | None, only_check: bool, sweep_before: datetime | None) -> None:
+    """Run jobs, beside any number of other workers on the same database.
+
+    SIGTERM lets it finish what it does; what takes longer than DRS_SHUTDOWN_GRACE_SECONDS is another worker's.
+    """
+    if only_check:
+        sys.exit(not run(works_here(read_settings())))
     bond = Bond(os.environ)
     from worker import app
 
-    run(app.run(read_settings(), sweep_before=sweep_before, on_ready=bond.ready))
+    run(app.run(read_settings(), kinds=kinds, at_once=at_once, sweep_before=sweep_before, on_ready=bond.ready))
+
+
+async def works_here(settings: Settings) -> bool:
+    from drs_service import parts
+
+    async with parts.open_jobs(settings) as jobs:
+        here = [one for one in await jobs.workers() if one.host == socket.gethostname()]
+    for one in here:
+        click.echo(f"{one.host}:{one.pid} works, on {', '.join(one.kinds)}")
+    if not here:
+        click.echo("No worker works on this machine.")
+    return bool(here)
+
+
+@main.group("jobs", cls=Commands, invoke_without_command=True)
+@click.option("--state", type=click.Choice(["queued", "scheduled", "running", "dead"]), help="Only these.")
+@click.option("--kind", help="Only of this kind.")
+@click.option("--limit", type=click.IntRange(1), default=50, help="Most jobs in the table (50).")
+@click.option("--watch", is_flag=True, help="Go on showing them, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="All of them, one JSON object a line.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR).")
+@click.pass_context
+def jobs(context: click.Context, /, data_dir: Path | None, **shown: Any) -> None:
+    """Show what workers do, have to do and have given up."""
+    context.obj = read_settings(data_dir=data_dir)
+    if context.invoked_subcommand is None:
+        from drs_service import jobs_shown
+
+        try:
+            run(jobs_shown.show(context.obj, **shown))
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def dead_jobs(function: Callable[..., None]) -> Callable[..., None]:
+    ids = click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[ID …]")
+    return ids(click.option("--all", "every", is_flag=True, help="All of them.")(click.pass_obj(function)))
+
+
+@jobs.command("requeue")
+@dead_jobs
+def requeue(settings: Settings, ids: tuple[int, ...], every: bool) -> None:
+    """Have jobs that were given up done once more."""
+    from drs_service import jobs_shown
+
+    run(jobs_shown.requeue(settings, chosen(ids, every)))
+
+
+@jobs.command("forget")
+@dead_jobs
+def forget(settings: Settings, ids: tuple[int, ...], every: bool) -> None:
+    """Forget jobs that were given up."""
+    from drs_service import jobs_shown
+
+    run(jobs_shown.forget(settings, chosen(ids, every)))
+
+
+def chosen(ids: tuple[int, ...], every: bool) -> tuple[int, ...] | None:
+    if bool(ids) == every:
+        raise click.UsageError("Say which: their ids, or --all.")
+    return None if every else ids
 
 
 @command("web", hidden=True)

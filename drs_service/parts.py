@@ -7,7 +7,7 @@ from dataclasses import replace
 from drs_service.blobs.access import S3Access
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
-from drs_service.db import identity, schema
+from drs_service.db import embedded, identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
 from drs_service.domain.replication import parse_rules
@@ -16,6 +16,7 @@ from drs_service.outgoing.http import open_http
 from drs_service.settings import Settings
 from drs_service.usecases.draining import Draining
 from drs_service.usecases.health import Finding, Health
+from drs_service.usecases.jobs import Jobs
 from drs_service.usecases.placekeeping import Placekeeping, PlaceStatus
 from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
@@ -86,6 +87,19 @@ def s3_access_of(place: PlaceSaid, settings: Settings) -> S3Access:
         return access
     secret = parse_secrets(settings.place_secrets.reveal())[place.name]
     return replace(access, access_key_id=options["access_key_id"], secret_access_key=secret)
+
+
+@asynccontextmanager
+async def open_jobs(settings: Settings) -> AsyncIterator[Jobs]:
+    """The jobs of the service: of DATABASE_URL, or of the one that runs on the data directory. SettingsInvalid."""
+    url = settings.database_url.reveal() if settings.database_url is not None else None
+    url = url or embedded.url_beside(settings.data_dir / "postgres")
+    if url is None:
+        raise SettingsInvalid(f"DATABASE_URL is not set, and no service runs on {settings.data_dir}")
+    cache = settings.database_statement_cache
+    async with open_database(url, name="drs-service jobs", size=2, statement_cache=cache) as database:
+        await check_schema(database)
+        yield Jobs(database)
 
 
 @asynccontextmanager

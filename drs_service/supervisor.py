@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import structlog
 
 from drs_service.db import migrate, schema
-from drs_service.db.embedded import EmbeddedPostgres
+from drs_service.db.embedded import DATABASE, EmbeddedPostgres
 from drs_service.db.pool import open_database, wait_for
 from drs_service.errors import BindRefused, DataDirectoryInUse, DirectoryUnreachable, Misconfigured
 from drs_service.processes import Kept, Lifeline
@@ -32,7 +32,6 @@ from drs_service.settings import Secret, Settings
 
 log = structlog.get_logger()
 
-DATABASE = "drs"
 POSTGRES_WATCH = 0.5  # seconds between looks at PostgreSQL
 POSTGRES_RETRY = 5.0  # seconds
 POSTGRES_PATIENCE = timedelta(seconds=30)  # for PostgreSQL to start again; nothing else is done meanwhile

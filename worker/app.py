@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from drs_service.db import changes
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
-from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, Scrub, SweepOrphans, Tidy, enqueue
+from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, Scrub, SweepOrphans, Tidy, enqueue, kind_of
 from drs_service.outgoing.http import open_http, open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
@@ -25,9 +25,17 @@ SCHEDULES: dict[str, Job] = {
 }
 
 
-async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Callable[[], None]) -> None:
+async def run(
+    settings: Settings,
+    *,
+    kinds: Collection[str] | None,
+    at_once: int | None,
+    sweep_before: datetime | None,
+    on_ready: Callable[[], None],
+) -> None:
     """Run jobs until SIGTERM or SIGINT; those under way are finished first, within shutdown_grace_seconds.
 
+    kinds: run jobs of these only, and add none that is scheduled of others. at_once: the most that are under way.
     sweep_before: sweep at once what is older. Only for a worker whose service just started and is alone.
     """
     shutdown = asyncio.Event()
@@ -53,8 +61,11 @@ async def run(settings: Settings, *, sweep_before: datetime | None, on_ready: Ca
         listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, node=turns.node))
         try:
             on_ready()
-            todo = tasks(database, places, http, services, turns, settings)
-            await running.run(database, todo, SCHEDULES, shutdown=shutdown, grace=settings.shutdown_grace_seconds)
+            every = tasks(database, places, http, services, turns, settings)
+            todo = {kind: task for kind, task in every.items() if kinds is None or kind_of(kind) in kinds}
+            schedules = {when: job for when, job in SCHEDULES.items() if type(job) in todo}
+            grace = settings.shutdown_grace_seconds
+            await running.run(database, todo, schedules, shutdown=shutdown, grace=grace, at_once=at_once)
         finally:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ASGIApp
 
-from drs_service.api import files, health
+from drs_service.api import files, health, jobs
 from drs_service.api.answers import Json
 from drs_service.api.archives import ArchiveAnswers
 from drs_service.api.cors import Cors
@@ -38,6 +38,7 @@ from drs_service.usecases.directing import Directing
 from drs_service.usecases.downloads import Downloads
 from drs_service.usecases.finding import Finding
 from drs_service.usecases.health import Health
+from drs_service.usecases.jobs import Jobs
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
@@ -64,6 +65,7 @@ class UseCases:
     resuming: Resuming
     directing: Directing | None
     underway: UploadsUnderway
+    jobs: Jobs
     statistics: Statistics
     health: Health
 
@@ -112,6 +114,7 @@ def build(
                 exception_handlers=resumable.exception_handlers(draft),
                 tags=["tus"],
             ),
+            *jobs.routes(usecases.jobs),
             *health.routes(usecases.health),
             *metrics.routes(exposition),
         ],

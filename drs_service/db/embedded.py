@@ -19,11 +19,12 @@ from urllib.parse import quote
 
 from drs_service.db import postgres_process
 from drs_service.db.postgres_binaries import programs_for
-from drs_service.db.postgres_directory import POLL, PORT, PostgresDirectory, try_lock
+from drs_service.db.postgres_directory import POLL, PORT, SOCKET, PostgresDirectory, try_lock
 from drs_service.db.postgres_process import Account, Watchdog, cluster_name, processes_on
 from drs_service.errors import PostgresFailed
 
 SUPERUSER = "postgres"
+DATABASE = "drs"  # of a service
 STOP_PATIENCE = 30.0  # seconds for a fast shutdown, which writes a checkpoint; after that the next start recovers
 
 
@@ -62,8 +63,7 @@ class EmbeddedPostgres:
 
         The socket's path never needs escaping: clients disagree on how that is done.
         """
-        socket = self._directory.socket_directory
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={socket}&port={PORT}"
+        return url_at(self._directory.socket_directory, database)
 
     def start(self, *, timeout: timedelta = timedelta(minutes=10)) -> None:
         """Start PostgreSQL and return when it accepts connections. Nothing happens if it is running.
@@ -225,3 +225,17 @@ class EmbeddedPostgres:
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
+
+
+def url_at(socket_directory: Path, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={socket_directory}&port={PORT}"
+
+
+def url_beside(directory: Path) -> str | None:
+    """Where the database of a service is reached that runs on this directory; None if none does."""
+    link = directory.resolve() / "socket"
+    try:
+        place = link.readlink() if link.is_symlink() else link.parent
+        return url_at(place, DATABASE) if (place / SOCKET).is_socket() else None
+    except PermissionError:  # it is somebody else's
+        return None

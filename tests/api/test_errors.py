@@ -30,6 +30,7 @@ ROUTES = {
     "/ga4gh/drs/v1/objects/{id}/tags": {"POST"},
     "/ga4gh/drs/v1/service-info": {"GET", "HEAD"},
     "/ga4gh/drs/v1/upload-request": {"POST"},
+    "/jobs": {"GET", "HEAD"},
     "/livez": {"GET", "HEAD"},
     "/metrics": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},

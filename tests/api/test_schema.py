@@ -24,6 +24,7 @@ ROUTES = {
     "/ga4gh/drs/v1/objects/{object_id}/tags": {"post"},
     "/ga4gh/drs/v1/service-info": {"get", "head"},
     "/ga4gh/drs/v1/upload-request": {"post"},
+    "/jobs": {"get", "head"},
     "/livez": {"get", "head"},
     "/metrics": {"get", "head"},
     "/readyz": {"get", "head"},
