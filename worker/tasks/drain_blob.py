@@ -1,26 +1,24 @@
 """Move a blob out of a place."""
 
-from datetime import timedelta
-
 import structlog
 
 from drs_service.domain.digest import Digest
+from drs_service.jobs.attempts import Attempt
 from drs_service.jobs.kinds import DrainBlob
-from drs_service.jobs.running import Patient
+from drs_service.jobs.tasks import Task
 from drs_service.usecases.draining import Draining
 
 log = structlog.get_logger()
 
 ATTEMPTS = 3  # after the first; the backlog comes back to what was given up
-MAX_AGE = timedelta(days=7)
 AT_ONCE = 4  # among all workers: each reads a whole blob, and may write one
 
 
-def drain_blob(draining: Draining) -> Patient:
-    async def task(job: DrainBlob) -> None:
+def drain_blob(draining: Draining) -> Task:
+    async def run(job: DrainBlob, attempt: Attempt) -> None:
         await draining.move(Digest.from_hex(job.digest), job.place)
 
     async def give_up(job: DrainBlob, reason: str) -> None:
         log.error("a blob was not moved", digest=job.digest, place=job.place, reason=reason)
 
-    return Patient(task=task, give_up=give_up, attempts=ATTEMPTS, max_age=MAX_AGE, at_once=AT_ONCE)
+    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE)
