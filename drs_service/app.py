@@ -139,7 +139,7 @@ def usecases_on(
     checksums, lifetime = settings.checksums, timedelta(seconds=settings.upload_lifetime_seconds)
     sweep, limiting = Sweep(database, store, places), Limiting(database, limits(settings))
     bundles, downloads = Bundles(database), Downloads(reading)
-    checksumming = Checksumming(database, store, checksums)
+    checksumming = Checksumming(database, store, checksums, reading)
     registering = Registering(
         database,
         checksumming,

@@ -2,21 +2,22 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import structlog
 
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.store import BlobStore
-from drs_service.db import blobs
+from drs_service.db import blobs, replicas
 from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt, ChecksumUnknown
+from drs_service.errors import ChecksumUnknown, DigestMismatch
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, enqueue, enqueue_all
+from drs_service.usecases.places import Places
 from drs_service.usecases.progressing import watched
+from drs_service.usecases.reading import Reading
 
 log = structlog.get_logger()
 
@@ -34,11 +35,14 @@ class Unverified(Exception):
         self.missing = missing
 
 
-@dataclass(frozen=True, slots=True)
 class Checksumming:
-    database: Database
-    store: BlobStore
-    algorithms: Collection[str]
+    def __init__(
+        self, database: Database, store: BlobStore, algorithms: Collection[str], reading: Reading | None = None
+    ) -> None:
+        """reading: of all places, if there are others than the store."""
+        self.database = database
+        self.algorithms = algorithms
+        self._reading = reading or Reading(database, Places(database, store))
 
     async def provide(self, missing: Missing) -> None:
         """Publish checksums that somebody states and nobody has worked out: what is stated must be compared.
@@ -61,14 +65,15 @@ class Checksumming:
         async with self.database.connection() as connection:
             known = (await blobs.checksums(connection, [digest]))[digest]
             size = (await blobs.sizes(connection, [digest])).get(digest)
+            copies = await replicas.of(connection, digest)
         missing = set(self.algorithms if algorithms is None else algorithms) - known.keys()
         if size is None or not missing:
             return
-        hashing = Hashing(missing)
-        async with aclosing(await self.store.open(digest, ByteRange(0, size))) as pieces:
-            await self.store.hash(watched(pieces, attempt, size), hashing)
-        if hashing.blob().digest != digest:
-            raise BlobCorrupt(digest=str(digest))
+        blob = Blob(digest, size)
+        good = [name for name, copy in copies.items() if copy.damage is None]
+        hashing = await self._reading.from_a_good_copy(
+            digest, good, lambda store: hashed(store, blob, missing, attempt)
+        )
         async with self.database.transaction() as connection:
             await blobs.lock(connection, [digest])
             await attempt.conclude(connection)
@@ -90,3 +95,13 @@ class Checksumming:
             attempt.progress(len(lacking), None, "blobs")
             await attempt.conclude(connection)
         log.info("checksums are missing", blobs=len(lacking))
+
+
+async def hashed(store: BlobStore, blob: Blob, algorithms: Collection[str], attempt: Attempt) -> Hashing:
+    """What has seen all bytes of a blob. DigestMismatch if they are others."""
+    hashing = Hashing(algorithms)
+    async with aclosing(await store.open(blob.digest, ByteRange(0, blob.size))) as pieces:
+        await store.hash(watched(pieces, attempt, blob.size), hashing)
+    if hashing.blob() != blob:
+        raise DigestMismatch
+    return hashing

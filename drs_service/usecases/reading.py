@@ -8,6 +8,7 @@ after it                 the reader's connection breaks; a copy that ends too ea
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -18,10 +19,12 @@ from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt, BlobNotFound, DrsServiceError, StorageUnavailable
+from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, DrsServiceError, StorageUnavailable
 from drs_service.jobs.kinds import ReplicateBlob, enqueue
 from drs_service.usecases.alerting import alert
 from drs_service.usecases.places import Places
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -56,9 +59,29 @@ class Reading:
                 self._places.note_ill(store)
                 log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
                 unavailable = error
-        if unavailable is not None:
-            raise unavailable
-        raise BlobCorrupt("No good copy of the bytes of this object is left.", digest=str(digest))
+        raise unavailable or BlobCorrupt("No good copy of the bytes of this object is left.", digest=digest.hex)
+
+    async def from_a_good_copy(
+        self, digest: Digest, among: Collection[str], attempt: Callable[[BlobStore], Awaitable[T]]
+    ) -> T:
+        """What attempt makes of the bytes in one of these places; a DigestMismatch of it says that they are others.
+
+        BlobCorrupt if no copy is good, StorageUnavailable if one that might be does not answer, and what attempt raises
+        besides.
+        """
+        unavailable: StorageUnavailable | None = None
+        for store in self._places.in_order(among):
+            try:
+                return await attempt(store)
+            except BlobNotFound:
+                await self.damaged(digest, store, MISSING)
+            except BlobCorrupt:
+                await self.damaged(digest, store, CUT_OFF)
+            except DigestMismatch:
+                await self.damaged(digest, store, OTHERS)
+            except StorageUnavailable as error:
+                unavailable = error
+        raise unavailable or BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
 
     def _report(self, digest: Digest, store: BlobStore, damage: str) -> None:
         task = asyncio.create_task(self._reported(digest, store, damage))

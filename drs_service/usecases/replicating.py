@@ -23,11 +23,10 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
-from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StorageUnavailable
 from drs_service.jobs import queue
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
 from drs_service.usecases.places import Places
-from drs_service.usecases.reading import CUT_OFF, MISSING, OTHERS, Reading, fault
+from drs_service.usecases.reading import Reading, fault
 
 log = structlog.get_logger()
 
@@ -89,23 +88,7 @@ class Replicating:
     async def _copy(self, blob: Blob, copies: dict[str, Copy], target: BlobStore) -> None:
         """From the first place that has it good."""
         good = [name for name, copy in copies.items() if copy.damage is None]
-        failed: StorageUnavailable | None = None
-        for source in self.places.in_order(good):
-            try:
-                await self._copy_from(source, blob, target)
-            except BlobNotFound:
-                await self.reading.damaged(blob.digest, source, MISSING)
-            except BlobCorrupt:
-                await self.reading.damaged(blob.digest, source, CUT_OFF)
-            except DigestMismatch:
-                await self.reading.damaged(blob.digest, source, OTHERS)
-            except StorageUnavailable as error:
-                failed = error
-            else:
-                return
-        if failed is not None:
-            raise failed
-        raise BlobCorrupt("No good copy is left to make another one from.", digest=str(blob.digest))
+        await self.reading.from_a_good_copy(blob.digest, good, lambda source: self._copy_from(source, blob, target))
 
     async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore) -> None:
         is_clear = not await target.has(blob.digest)

@@ -1,19 +1,29 @@
 """Readers get their bytes from whichever place has them."""
 
+import hashlib
 import secrets
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from drs_service.domain.digest import Digest
+from drs_service.blobs.driver import Buffer
+from drs_service.blobs.memory import MemoryDriver
+from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs
+from drs_service.domain.ranges import ByteRange
+from drs_service.errors import StorageUnavailable
 from drs_service.settings import Settings
+from drs_service.usecases.checksumming import Checksumming
+from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
 from tests.api.schemas import assert_refused
 from tests.api.traces import until_known
 from tests.places.conftest import Parts, flip, is_good
+from tests.support.driving import collect
+from tests.support.faults import Wrapper
 from tests.support.rows import digest_of_bytes
 from tests.support.server import running
 
@@ -79,6 +89,33 @@ async def test_a_reader_does_not_notice_that_a_copy_is_gone(
         assert is_good(path, DIGEST)
 
 
+class Down(Wrapper):
+    """Does not answer, and counts who asks."""
+
+    asked = 0
+
+    async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+        self.asked += 1
+        if self.asked:
+            raise StorageUnavailable
+        yield b""
+
+
+async def test_not_every_reader_asks_a_place_that_is_down(parts: Parts) -> None:
+    digest = await parts.keep(CONTENT)
+    await parts.replicating.replicate(digest, "mirror")
+    down = Down(MemoryDriver())
+    mirror = parts.places.get("mirror")
+    assert mirror is not None
+    places = Places(parts.database, BlobStore(down, place="primary", max_bytes=1), [mirror])
+    reading = Reading(parts.database, places)
+    for _ in range(3):
+        assert await collect(await reading.open(digest, ByteRange(0, 10), {"primary", "mirror"})) == CONTENT[:10]
+    assert down.asked == 1
+    with pytest.raises(StorageUnavailable):
+        await reading.open(digest, ByteRange(0, 10), {"primary"})
+
+
 async def test_a_copy_that_is_known_to_be_bad_is_never_read(
     client: httpx.AsyncClient, parts: Parts, clean: str
 ) -> None:
@@ -139,5 +176,13 @@ async def test_a_place_under_another_name_takes_over(settings: Settings, tmp_pat
         assert (await client.get(f"/data/{kept['id']}")).content == CONTENT
         await client.put("/upload/b.bin", content=b"b")
     assert (tmp_path / "new" / "sha256").exists()
-    shutil.rmtree(tmp_path / "store")
-    assert Digest(DIGEST.raw) == DIGEST
+
+
+async def test_checksums_are_worked_out_from_a_copy_that_is_good(parts: Parts) -> None:
+    digest = await parts.keep(CONTENT)
+    await parts.replicating.replicate(digest, "mirror")
+    flip(parts.file("primary", digest))
+    await Checksumming(parts.database, parts.store, ["md5"], parts.reading).work_out(digest)
+    async with parts.database.connection() as connection:
+        assert (await blobs.checksums(connection, [digest]))[digest] == {"md5": hashlib.md5(CONTENT).hexdigest()}
+    assert (await parts.copies(digest))["primary"].damage == "the bytes are others"

@@ -58,6 +58,7 @@ def tasks(
     """What is done for each kind, and how patiently."""
     store = places.primary
     reading = Reading(database, places, alerts=settings.alert_webhook is not None)
+    checksumming = Checksumming(database, store, settings.checksums, reading)
     replicating = Replicating(database, places, reading, parse_rules(settings.replicas))
     draining = Draining(database, places, reading, replicating)
     scrubbing = Scrubbing(
@@ -68,7 +69,6 @@ def tasks(
         Pace(settings.verify_bytes_per_second),
     )
     webhook = settings.alert_webhook.reveal() if settings.alert_webhook is not None else None
-    checksumming = Checksumming(database, store, settings.checksums)
     grace = timedelta(seconds=settings.sweep_grace_seconds)
     lifetime = timedelta(seconds=settings.upload_lifetime_seconds)
     finishing = Finishing(
