@@ -6,7 +6,21 @@ from collections.abc import Callable
 
 import click
 
-from benchmarks import archive, direct, downloads, drs, memory, objects, parallel, resumable, s3, slow, startup, uploads
+from benchmarks import (
+    archive,
+    direct,
+    downloads,
+    drs,
+    jobs,
+    memory,
+    objects,
+    parallel,
+    resumable,
+    s3,
+    slow,
+    startup,
+    uploads,
+)
 from benchmarks.measuring import Row, table
 from benchmarks.programs import Missing
 from benchmarks.scale import FULL, QUICK, Scale
@@ -25,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "slow": slow.slow,
     "s3": s3.s3,
     "direct": direct.direct,
+    "jobs": jobs.jobs,
     "memory": memory.memory,
     "startup": startup.startup,
 }

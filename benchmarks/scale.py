@@ -29,6 +29,7 @@ class Scale:
     slow_senders: int
     slow_seconds: int
     """of other requests while these send"""
+    jobs: int
 
 
 FULL = Scale(
@@ -45,6 +46,7 @@ FULL = Scale(
     s3_objects=2_000,
     slow_senders=1_000,
     slow_seconds=10,
+    jobs=30_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -60,4 +62,5 @@ QUICK = Scale(
     s3_objects=200,
     slow_senders=100,
     slow_seconds=2,
+    jobs=2_000,
 )
