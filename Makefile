@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SUITE  := .venv-compliance
 TUS    := tests/support/tus
+AZURE  := tests/support/azure
 DEBIAN := tests/support/debian
 
 .PHONY: help serve test servers check format bench lock build clean
@@ -16,7 +17,7 @@ help:  ## List these targets
 serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 	$(BIN)/drs-service serve --data-dir data
 
-test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
+test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed $(AZURE)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
 
 servers: $(STAMP)  # A real S3 server and a browser, for tests that are skipped without them
@@ -48,10 +49,12 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 - --output-file constraints-compliance.txt
 	rm -r $(VENV)-lock
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $(TUS) --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error
+	for one in $(TUS) $(AZURE); do \
+	    PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $$one --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error; \
+	done
 
 clean:  ## Remove what the other targets made (not your data)
-	rm -rf $(VENV) $(SUITE) $(TUS)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SUITE) $(TUS)/node_modules $(AZURE)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -65,7 +68,7 @@ $(SUITE)/.installed: constraints-compliance.txt
 	$(SUITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-# A client that runs under node only; node comes as a wheel. Its lock names no registry: npm has its own.
-$(TUS)/node_modules/.installed: $(TUS)/package.json $(TUS)/package-lock.json $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $(TUS) --no-audit --no-fund --loglevel=error
+# Clients and a server that run under node only; node comes as a wheel. Their locks name no registry: npm has its own.
+%/node_modules/.installed: %/package.json %/package-lock.json $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

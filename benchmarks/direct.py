@@ -28,7 +28,7 @@ def direct(scale: Scale) -> list[Row]:
     if reason := missing():
         raise Missing(reason)
     with workplace() as place, S3Server.started(place / "s3") as server:
-        settings = settings_of(server, server.shared_bucket()) | {"DRS_FINISH_AT_ONCE_BYTES": "0"}
+        settings = settings_of(server) | {"DRS_FINISH_AT_ONCE_BYTES": "0"}
         with service(place / "data", settings=settings) as ours:
             source = random_file(place / "source", scale.s3_size)
             web = [pid for pid in ours_of(ours.pid) if b"\0web\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -32,8 +32,8 @@ def s3(scale: Scale) -> list[Row]:
     if reason := missing():
         raise Missing(reason)
     with workplace() as place, S3Server.started(place / "s3") as server:
-        bucket = server.shared_bucket()
-        with service(place / "data", settings=settings_of(server, bucket)) as ours:
+        bucket = server.bucket
+        with service(place / "data", settings=settings_of(server)) as ours:
             bench = Bench(server, bucket, ours, random_file(place / "source", scale.s3_size), scale.s3_objects)
             rates = taking_turns(
                 scale.rounds,
@@ -73,14 +73,9 @@ def s3(scale: Scale) -> list[Row]:
     ]
 
 
-def settings_of(server: S3Server, bucket: str) -> dict[str, str]:
+def settings_of(server: S3Server) -> dict[str, str]:
     """Those of a service that keeps its bytes there."""
-    return {
-        "DRS_STORAGE_URL": f"s3://{bucket}/ours",
-        "DRS_S3_ENDPOINT_URL": str(server.access.endpoint_url),
-        "DRS_S3_ACCESS_KEY_ID": str(server.access.access_key_id),
-        "DRS_S3_SECRET_ACCESS_KEY": str(server.access.secret_access_key),
-    }
+    return {"DRS_STORAGE_URL": f"s3://{server.bucket}/ours", **server.settings()}
 
 
 class Bench:
@@ -96,7 +91,7 @@ class Bench:
         self._kept = ""
         """The id of what was sent last."""
         self._numbers = itertools.count()
-        access = server.access
+        access = server.access().s3
         self._options: dict[str, Any] = {
             "endpoint_url": access.endpoint_url,
             "key": access.access_key_id,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from drs_service.blobs.access import S3Access
+from drs_service.blobs.access import Access, AzureAccess, GcsAccess, S3Access, parsed_connection_string
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import embedded, identity, schema
@@ -13,7 +13,7 @@ from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
 from drs_service.domain.replication import parse_rules
 from drs_service.errors import SettingsInvalid
 from drs_service.outgoing.http import open_http
-from drs_service.settings import Settings
+from drs_service.settings import Secret, Settings
 from drs_service.usecases.draining import Draining
 from drs_service.usecases.health import Finding, Health
 from drs_service.usecases.jobs import Jobs
@@ -35,7 +35,7 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
     store = open_store(
         settings.storage_url,
         max_bytes=settings.max_upload_bytes,
-        s3=s3_access(settings),
+        access=access(settings),
         place=settings.storage_name,
         replicas=parse_rules(settings.replicas),
     )
@@ -51,21 +51,38 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
         await store.close()
 
 
-def s3_access(settings: Settings) -> S3Access:
-    secret = settings.s3_secret_access_key
-    return S3Access(
-        endpoint_url=settings.s3_endpoint_url,
-        region=settings.s3_region,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=secret.reveal() if secret is not None else None,
+def access(settings: Settings) -> Access:
+    return Access(
+        s3=S3Access(
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=revealed(settings.s3_secret_access_key),
+        ),
+        azure=azure_access(settings),
+        gcs=GcsAccess(endpoint_url=settings.gcs_endpoint_url, credentials_file=settings.gcs_credentials_file),
     )
+
+
+def azure_access(settings: Settings) -> AzureAccess:
+    if settings.azure_connection_string is not None:
+        return parsed_connection_string(settings.azure_connection_string.reveal())
+    return AzureAccess(
+        account=settings.azure_account,
+        account_key=revealed(settings.azure_account_key),
+        endpoint_url=settings.azure_endpoint_url,
+    )
+
+
+def revealed(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret is not None else None
 
 
 @asynccontextmanager
 async def open_places(settings: Settings, database: Database, store: BlobStore) -> AsyncIterator[Places]:
     """All places of the settings, for the length of the block; the store is the primary, and stays open."""
     others = [
-        open_store(one.url, max_bytes=settings.max_upload_bytes, s3=s3_access_of(one, settings), place=one.name)
+        open_store(one.url, max_bytes=settings.max_upload_bytes, access=access_of(one, settings), place=one.name)
         for one in parse_places(settings.places, primary=store.place)
     ]
     places = Places(database, store, others)
@@ -75,18 +92,18 @@ async def open_places(settings: Settings, database: Database, store: BlobStore) 
         await places.close_others()
 
 
-def s3_access_of(place: PlaceSaid, settings: Settings) -> S3Access:
+def access_of(place: PlaceSaid, settings: Settings) -> Access:
     """How a further place is reached: as it says, and otherwise as the primary."""
-    access, options = s3_access(settings), place.options
-    access = replace(
-        access,
-        endpoint_url=options.get("endpoint_url", access.endpoint_url),
-        region=options.get("region", access.region),
+    general, options = access(settings), place.options
+    s3 = replace(
+        general.s3,
+        endpoint_url=options.get("endpoint_url", general.s3.endpoint_url),
+        region=options.get("region", general.s3.region),
     )
-    if settings.place_secrets is None or "access_key_id" not in options:
-        return access
-    secret = parse_secrets(settings.place_secrets.reveal())[place.name]
-    return replace(access, access_key_id=options["access_key_id"], secret_access_key=secret)
+    if settings.place_secrets is not None and "access_key_id" in options:
+        secret = parse_secrets(settings.place_secrets.reveal())[place.name]
+        s3 = replace(s3, access_key_id=options["access_key_id"], secret_access_key=secret)
+    return replace(general, s3=s3)
 
 
 @asynccontextmanager

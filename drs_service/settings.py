@@ -60,12 +60,21 @@ class Settings:
     data_dir: Path = setting(Path("data"), "directory of the embedded database and of the local store")
     database_url: Secret | None = setting(None, "postgresql://…; default: an embedded PostgreSQL in the data directory")
     storage_url: str | None = setting(
-        None, "file:///absolute/path, s3://bucket/prefix or memory:; default: the data directory"
+        None,
+        "file:///absolute/path, s3:// or gs:// or az://bucket/prefix, or memory:; default: the data directory",
     )
     s3_endpoint_url: str | None = setting(None, "where S3 is reached, if it is not Amazon's")
     s3_region: str | None = setting(None, "region of the bucket; default: as AWS's own tools find it")
     s3_access_key_id: str | None = setting(None, "who asks S3; default: as AWS's own tools find it")
     s3_secret_access_key: Secret | None = setting(None, "and the secret that goes with it")
+    azure_connection_string: Secret | None = setting(None, "of an account of Azure, with its key; or else the three")
+    azure_account: str | None = setting(None, "account whose container az://container/prefix means")
+    azure_account_key: Secret | None = setting(None, "its key; default: as Azure's own tools find who asks")
+    azure_endpoint_url: str | None = setting(None, "where the account's containers are, if not at Azure itself")
+    gcs_credentials_file: Path | None = setting(
+        None, "JSON of a service account of Google; default: as Google's own tools find who asks"
+    )
+    gcs_endpoint_url: str | None = setting(None, "where gs://bucket/prefix is reached, if it is not Google's")
     storage_name: str = setting("primary", "name of that place, which stays with every copy in it")
     places: tuple[str, ...] = setting(
         (), "further places, each name=URL; of a bucket: ?endpoint_url=…&region=…&access_key_id=…, or as above"
@@ -193,13 +202,21 @@ class Settings:
                     "in ASCII, without a path, a final slash, or the scheme's own port"
                 )
         if self.storage_url is not None and not re.match(
-            r"(file:///|memory:|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[ -~]*)?$)", self.storage_url
+            r"(file:///|memory:|(s3|gs|az|abfs)://[A-Za-z0-9][A-Za-z0-9._-]+(/[ -~]*)?$)", self.storage_url
         ):
-            found.append("DRS_STORAGE_URL: must be file:///absolute/path, s3://bucket/prefix or memory:")
-        if self.s3_endpoint_url is not None and not is_http_url(self.s3_endpoint_url):
-            found.append("DRS_S3_ENDPOINT_URL: must be an http(s) URL")
+            found.append(
+                "DRS_STORAGE_URL: must be file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix, "
+                "az://container/prefix or memory:"
+            )
+        for name in ("s3_endpoint_url", "azure_endpoint_url", "gcs_endpoint_url"):
+            if (url := getattr(self, name)) is not None and not is_http_url(url):
+                found.append(f"{variable(name)}: must be an http(s) URL")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             found.append("DRS_S3_ACCESS_KEY_ID: goes with DRS_S3_SECRET_ACCESS_KEY; set both or neither")
+        if self.azure_connection_string is not None and (self.azure_account or self.azure_account_key):
+            found.append("DRS_AZURE_CONNECTION_STRING: says the account and its key; set it or them")
+        if self.azure_account_key is not None and self.azure_account is None:
+            found.append("DRS_AZURE_ACCOUNT_KEY: goes with DRS_AZURE_ACCOUNT")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:
             found.append("DRS_STORAGE_URL: memory: is one process's own; DRS_PROCESSES must be 1")
         found += self._faults_of_places()

@@ -11,8 +11,12 @@ import httpx
 import pytest
 
 from drs_service.settings import Secret, Settings
+from tests.support import azurite
+from tests.support import s3 as ceph
+from tests.support.azurite import AzureServer
+from tests.support.gcs import GcsServer
 from tests.support.postgres import Postgres
-from tests.support.s3 import S3Server, missing
+from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 
 
@@ -87,7 +91,21 @@ def own_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def s3(roomy: Path) -> Iterator[S3Server]:
     """A real S3 server; whoever asks for it is skipped where there is none."""
-    if reason := missing():
+    if reason := ceph.missing():
         pytest.skip(reason)
     with S3Server.started(roomy / "s3") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure(roomy: Path) -> Iterator[AzureServer]:
+    if reason := azurite.missing():
+        pytest.skip(reason)
+    with AzureServer.started(roomy / "azure") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(roomy: Path) -> Iterator[GcsServer]:
+    with GcsServer.started(roomy / "gcs") as server:
         yield server

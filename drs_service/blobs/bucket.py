@@ -21,7 +21,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a bucket lists: an object and when it was written, or one that was begun by parts, and when."""
+    """What a bucket lists: an object and when it was written, or one that is begun by parts and when a part came.
+
+    Of what is begun some tell only when that was.
+    """
 
     name: str
     at: datetime
@@ -53,9 +56,6 @@ class Bucket(Protocol):
     async def put_part(self, name: str, multipart: str, number: int, body: bytes) -> str:
         """Send a part, counted from 1; returns its tag."""
 
-    async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:
-        """Those that have come, in order. KeyError if nothing was begun, or it has been completed or aborted."""
-
     async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
         """Make the object of the parts with these tags, in their order."""
 
@@ -78,13 +78,23 @@ class Bucket(Protocol):
         """Every object whose name starts with prefix, sorted."""
 
     def unfinished(self, prefix: str) -> AsyncIterator[Found]:
-        """Every object that was begun by parts, and neither completed nor aborted."""
+        """Every object of which parts have come, and that was neither completed nor aborted."""
 
     async def presign_read(self, name: str, *, expires_in: timedelta, overrides: Overrides) -> str:
-        """A URL under which whoever has it can read the object, or ranges of it."""
+        """A URL under which whoever has it can read the object, or ranges of it.
 
-    async def presign_part(self, name: str, multipart: str, number: int, *, expires_in: timedelta) -> str:
-        """A URL to which whoever has it can PUT this part; the answer's ETag is its tag."""
+        StorageUnavailable if whoever asks here has nothing to sign it with.
+        """
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+class DirectBucket(Bucket, Protocol):
+    """One whose parts can be brought to it by whoever has a URL, and by nobody once the object is complete."""
+
+    async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:
+        """Those that have come, in order. KeyError if nothing was begun, or it has been completed or aborted."""
+
+    async def presign_part(self, name: str, multipart: str, number: int, *, expires_in: timedelta) -> str:
+        """A URL to which whoever has it can PUT this part; the answer's ETag is its tag."""

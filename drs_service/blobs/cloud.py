@@ -42,7 +42,7 @@ class CloudDriver:
     def __init__(self, bucket: Bucket, *, sizes: Sizes = SIZES, crowd: int = CROWD) -> None:
         self.bucket = bucket
         self.crowd = crowd
-        self._sizes = sizes
+        self.sizes = sizes
         self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
         self._owner = Owner(bucket)
         self._waiting: set[str] = set()
@@ -50,7 +50,7 @@ class CloudDriver:
         self._behind: set[asyncio.Task[None]] = set()
 
     async def stage(self) -> "CloudStaged":
-        sizes, owner = self._sizes, self._owner
+        sizes, owner = self.sizes, self._owner
         arriving = Arriving(self.bucket, owner.new_name, turns=self._turns, sizes=sizes, on_part=owner.live)
         return CloudStaged(self, arriving)
 
@@ -72,7 +72,7 @@ class CloudDriver:
         async def name() -> str:
             return folder + new_name(0)
 
-        return Arriving(self.bucket, name, turns=self._turns, sizes=self._sizes)
+        return Arriving(self.bucket, name, turns=self._turns, sizes=self.sizes)
 
     async def forget(self, handle: str) -> None:
         folder = f"{WAITING}{handle}/"

@@ -1,5 +1,7 @@
 """Digest and checksums of bytes as they pass by."""
 
+import asyncio
+import base64
 import hashlib
 from collections.abc import Iterable
 
@@ -7,6 +9,8 @@ from drs_service.blobs.driver import Buffer
 from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum, hasher
 from drs_service.domain.digest import Digest
+
+INLINE_SIZE = 64 * 1024  # below this, hashing is cheaper than a hop to a thread
 
 
 class Hashing:
@@ -43,3 +47,14 @@ class Hashing:
     def checksums(self) -> tuple[Checksum, ...]:
         """Of the algorithms besides SHA-256."""
         return tuple(Checksum(name, one.hexdigest()) for name, one in self._others.items())
+
+
+async def content_md5(body: bytes) -> str:
+    """As an object store checks a body against it."""
+    if len(body) <= INLINE_SIZE:
+        return _content_md5(body)
+    return await asyncio.to_thread(_content_md5, body)
+
+
+def _content_md5(body: bytes) -> str:
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from drs_service.blobs.access import S3Access
+from drs_service.blobs.access import Access, AzureAccess, GcsAccess, S3Access
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.local import LocalDriver
 from drs_service.blobs.memory import MemoryDriver
@@ -13,38 +13,63 @@ from drs_service.domain.replication import Rule
 from drs_service.errors import SettingsInvalid
 
 PRIMARY = "primary"
-NO_S3 = S3Access()
+PLACES = "file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or memory:"
+NOTHING_SAID = Access()
 
 
 def open_store(
-    url: str, *, max_bytes: int, s3: S3Access = NO_S3, place: str = PRIMARY, replicas: Sequence[Rule] = ()
+    url: str,
+    *,
+    max_bytes: int,
+    access: Access = NOTHING_SAID,
+    place: str = PRIMARY,
+    replicas: Sequence[Rule] = (),
 ) -> BlobStore:
-    """The store at url: `file:///absolute/path`, `s3://bucket/prefix`, or `memory:` for one process and its lifetime.
+    """The store at url, which is one of PLACES; `memory:` is for one process and its lifetime.
 
-    Nothing is asked of it yet.
+    Nothing is asked of it yet. SettingsInvalid.
     """
-    return BlobStore(open_driver(url, s3=s3), place=place, max_bytes=max_bytes, replicas=replicas)
+    return BlobStore(open_driver(url, access), place=place, max_bytes=max_bytes, replicas=replicas)
 
 
-def open_driver(url: str, *, s3: S3Access = NO_S3) -> BlobDriver:
+def open_driver(url: str, access: Access = NOTHING_SAID) -> BlobDriver:
     parts = urlsplit(url)
+    prefix = unquote(parts.path).strip("/")
+    prefix = f"{prefix}/" if prefix else ""
     match parts.scheme:
         case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
             return LocalDriver(Path(unquote(parts.path)))
         case "s3" if parts.netloc:
-            return open_s3(parts.netloc, unquote(parts.path), s3)
+            return open_s3(parts.netloc, prefix, access.s3)
+        case "gs" if parts.netloc:
+            return open_gcs(parts.netloc, prefix, access.gcs)
+        case "az" | "abfs" if parts.netloc:
+            return open_azure(parts.netloc, prefix, access.azure)
         case "memory":
             return MemoryDriver()
         case _:
-            raise SettingsInvalid(
-                f"no driver for the storage URL {url!r}: use file:///absolute/path, s3://bucket/prefix or memory:"
-            )
+            raise SettingsInvalid(f"no driver for the storage URL {url!r}: use {PLACES}")
 
 
-def open_s3(bucket: str, path: str, access: S3Access) -> BlobDriver:
-    # Here, because they take a fifth of a second to import, and most services do without.
+# They import where they are needed: that takes up to a fifth of a second, and most services do without.
+
+
+def open_s3(bucket: str, prefix: str, access: S3Access) -> BlobDriver:
     from drs_service.blobs.cloud_direct import DirectCloudDriver
     from drs_service.blobs.s3 import S3Bucket
 
-    prefix = path.strip("/")
-    return DirectCloudDriver(S3Bucket(bucket, f"{prefix}/" if prefix else "", access))
+    return DirectCloudDriver(S3Bucket(bucket, prefix, access))
+
+
+def open_gcs(bucket: str, prefix: str, access: GcsAccess) -> BlobDriver:
+    from drs_service.blobs.cloud import CloudDriver
+    from drs_service.blobs.gcs import GcsBucket
+
+    return CloudDriver(GcsBucket(bucket, prefix, access))
+
+
+def open_azure(container: str, prefix: str, access: AzureAccess) -> BlobDriver:
+    from drs_service.blobs.azure import AzureBucket
+    from drs_service.blobs.cloud import CloudDriver
+
+    return CloudDriver(AzureBucket(container, prefix, access))

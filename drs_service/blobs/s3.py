@@ -1,11 +1,8 @@
 """A bucket of S3, or of one of the many servers that speak it."""
 
 import asyncio
-import base64
-import hashlib
 import io
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +11,9 @@ from s3fs import S3FileSystem
 from drs_service.blobs.access import S3Access
 from drs_service.blobs.bucket import Found, Overrides, Source
 from drs_service.blobs.driver import Buffer, PartHere
+from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.s3_errors import MISSING, MISSING_MULTIPART, PRECONDITION, UNSATISFIABLE, code_of, translated
+from drs_service.blobs.spans import spans
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 MIB = 1024**2
@@ -28,7 +27,6 @@ MOST_COPIED = 5 * GIB  # by one request
 COPY_SIZE = 256 * MIB  # bytes of one request of a copy that takes several
 COPIES = 8  # such requests at once
 READ_SIZE = MIB
-INLINE_SIZE = 64 * 1024  # below this, hashing is cheaper than a hop to a thread
 CONNECTIONS = 512  # a slow reader holds one for long
 CONNECT_TIMEOUT = 2  # seconds
 READ_TIMEOUT = 60
@@ -101,7 +99,7 @@ class S3Bucket:
         if len(sources) == 1 and 0 < total <= MOST_COPIED:
             await self._call("copy_object", name, CopySource=self._origin(sources[0].name))
         elif total:
-            await self._join(name, list(spans(sources)))
+            await self._join(name, list(spans(sources, size=COPY_SIZE, most=MOST_PARTS)))
         else:
             await self.put(name, b"")
 
@@ -280,18 +278,4 @@ def filesystem(access: S3Access) -> S3FileSystem:
 
 async def sent(body: bytes) -> Mapping[str, object]:
     """A body, and what the server checks it against."""
-    md5 = md5_of(body) if len(body) <= INLINE_SIZE else await asyncio.to_thread(md5_of, body)
-    return {"Body": io.BytesIO(body), "ContentMD5": md5, "ContentLength": len(body)}
-
-
-def md5_of(body: bytes) -> str:
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-
-
-def spans(sources: Sequence[Source]) -> Iterator[tuple[str, int, int]]:
-    """What to copy by one request each: sources in pieces of nearly the same size, as many as there may be parts."""
-    most = max(COPY_SIZE, sum(one.size for one in sources) // (MOST_PARTS - len(sources)) + 1)
-    for one in sources:
-        count = math.ceil(one.size / most)
-        for number in range(count):
-            yield one.name, one.size * number // count, one.size * (number + 1) // count
+    return {"Body": io.BytesIO(body), "ContentMD5": await content_md5(body), "ContentLength": len(body)}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 NAME = re.compile(r"[a-z0-9-]{1,64}")
-URL = re.compile(r"file:///[!-~]*|s3://[A-Za-z0-9][A-Za-z0-9._-]+(/[!-~]*)?|memory:", re.ASCII)
+URL = re.compile(r"file:///[!-~]*|(s3|gs|az|abfs)://[A-Za-z0-9][A-Za-z0-9._-]+(/[!-~]*)?|memory:", re.ASCII)
 OPTIONS = {"endpoint_url", "region", "access_key_id"}
 
 
@@ -34,7 +34,7 @@ def parse_place(text: str) -> PlaceSaid:
     parts = urlsplit(said)
     url = parts._replace(query="").geturl() if parts.query else said
     if not URL.fullmatch(url) or parts.fragment:
-        raise ValueError(f"{name}: must be file:///absolute/path or s3://bucket/prefix")
+        raise ValueError(f"{name}: must be file:///absolute/path, s3://bucket/prefix, gs://… or az://…")
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
     except ValueError as error:

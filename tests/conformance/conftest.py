@@ -8,16 +8,16 @@ import pytest
 
 from drs_service.blobs.store import BlobStore
 from tests.support.deadline import until
-from tests.support.places import PLACES, S3_PLACES, LocalPlace, Place, descriptors
+from tests.support.places import CLOUDS, PLACES, SMALL_PARTS, CloudPlace, LocalPlace, Place, descriptors
 
 MAX_BYTES = 1024**3
 
 
-@pytest.fixture(params=[*PLACES, *S3_PLACES])
+@pytest.fixture(params=[*PLACES, *CLOUDS])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
     if request.param in PLACES:
         return partial(PLACES[request.param], tmp_path / "store")
-    return partial(S3_PLACES[request.param], request.getfixturevalue("s3"))
+    return partial(CloudPlace, request.getfixturevalue(request.param), sizes=SMALL_PARTS)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from tests.support.places import Place, descriptors
 
 SOME = secrets.token_bytes(3 * READ_SIZE + 17)
 OTHER = secrets.token_bytes(len(SOME))
-CANCELLATIONS = 40
 
 
 async def test_what_is_published_can_be_read(place: Place) -> None:
@@ -257,7 +256,7 @@ async def test_keys_are_sorted_and_only_those_that_start_with_the_prefix(place: 
 
 async def test_hundreds_of_keys_are_all_listed_and_none_of_what_is_staged(place: Place) -> None:
     made = [new_key() for _ in range(300)]
-    async with staging(place.driver, SOME), staging(place.driver, SOME) as published:
+    async with staging(place.driver, SOME), staging(place.driver, b"few") as published:
         for key in made:
             await published.publish(key)
         assert await keys(place.driver, "sha256/") == sorted(made)
@@ -283,7 +282,7 @@ async def test_an_entry_says_when_it_was_published(place: Place) -> None:
         await staged.publish(new_key())
         after = datetime.now(UTC)
     [entry] = [entry async for entry in place.driver.keys("")]
-    tick = timedelta(milliseconds=20)  # the clock of a file system ticks with the kernel's timer
+    tick = timedelta(seconds=1)  # that is what Azure tells, and a file system what the kernel's timer does
     assert before - tick <= entry.published <= after + tick
 
 
@@ -347,9 +346,9 @@ async def test_a_writer_cancelled_at_any_moment_leaves_nothing(place: Place) -> 
     started = time.monotonic()
     await write()
     duration = time.monotonic() - started
-    for number in range(CANCELLATIONS):
+    for number in range(place.tries):
         writing = asyncio.create_task(write())
-        await asyncio.wait([writing], timeout=duration * number / CANCELLATIONS)
+        await asyncio.wait([writing], timeout=duration * number / place.tries)
         writing.cancel()
         await asyncio.wait([writing])
     await until(lambda: not place.leftovers())
@@ -363,9 +362,9 @@ async def test_a_writer_cancelled_twice_leaves_nothing(place: Place) -> None:
     started = time.monotonic()
     await put(place.driver, new_key(), SOME, SOME, SOME)
     duration = time.monotonic() - started
-    for number in range(CANCELLATIONS):
+    for number in range(place.tries):
         writing = asyncio.create_task(put(place.driver, new_key(), SOME, SOME, SOME))
-        await asyncio.wait([writing], timeout=duration * number / CANCELLATIONS)
+        await asyncio.wait([writing], timeout=duration * number / place.tries)
         writing.cancel()
         await asyncio.sleep(0)
         writing.cancel()
@@ -381,9 +380,9 @@ async def test_a_reader_cancelled_at_any_moment_lets_go_of_the_key(place: Place)
     started = time.monotonic()
     await fetch(place.driver, key)
     duration = time.monotonic() - started
-    for number in range(CANCELLATIONS):
+    for number in range(place.tries):
         reading = asyncio.create_task(fetch(place.driver, key))
-        await asyncio.wait([reading], timeout=duration * number / CANCELLATIONS)
+        await asyncio.wait([reading], timeout=duration * number / place.tries)
         reading.cancel()
         await asyncio.wait([reading])
     await until(lambda: descriptors() == before)

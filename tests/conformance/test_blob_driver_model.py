@@ -16,8 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from drs_service.blobs.driver import Entry, Staged
 from drs_service.errors import BlobCorrupt
 from tests.support.driving import fetch
-from tests.support.places import LocalPlace, MemoryPlace, Place, S3Place
-from tests.support.s3 import S3Server
+from tests.support.places import CloudPlace, LocalPlace, MemoryPlace, Place
 
 T = TypeVar("T")
 
@@ -145,18 +144,31 @@ class LocalAgainstDict(DriverAgainstDict):
 
 
 class S3AgainstDict(DriverAgainstDict):
-    """`s3_against_dict` says where the server is."""
+    """`clouds_against_dict` says where the server is."""
+
+
+class AzureAgainstDict(DriverAgainstDict):
+    """As S3."""
+
+
+class GcsAgainstDict(DriverAgainstDict):
+    """As S3."""
 
 
 @pytest.fixture(scope="module")
-def s3_against_dict(s3: S3Server) -> None:
-    S3AgainstDict.open_place = staticmethod(lambda _: S3Place(s3))
+def clouds_against_dict(request: pytest.FixtureRequest) -> None:
+    for name, against in (("s3", S3AgainstDict), ("azure", AzureAgainstDict), ("gcs", GcsAgainstDict)):
+        against.open_place = staticmethod(lambda _, name=name: CloudPlace(request.getfixturevalue(name)))
 
 
 TestMemory = MemoryAgainstDict.TestCase
 TestLocal = LocalAgainstDict.TestCase
-TestS3 = pytest.mark.usefixtures("s3_against_dict")(S3AgainstDict.TestCase)
+TestS3 = pytest.mark.usefixtures("clouds_against_dict", "s3")(S3AgainstDict.TestCase)
+TestAzure = pytest.mark.usefixtures("clouds_against_dict", "azure")(AzureAgainstDict.TestCase)
+TestGcs = pytest.mark.usefixtures("clouds_against_dict", "gcs")(GcsAgainstDict.TestCase)
 UNHURRIED = [HealthCheck.too_slow]
 TestMemory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
 TestLocal.settings = settings(max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=UNHURRIED)
-TestS3.settings = settings(max_examples=5, stateful_step_count=25, deadline=None, suppress_health_check=UNHURRIED)
+TestS3.settings = TestAzure.settings = TestGcs.settings = settings(
+    max_examples=5, stateful_step_count=25, deadline=None, suppress_health_check=UNHURRIED
+)

@@ -11,9 +11,11 @@ from drs_service.blobs.cloud_direct import DirectCloudDriver
 from drs_service.blobs.driver import Direct
 from drs_service.blobs.local import LocalDriver
 from drs_service.errors import StorageUnavailable, UploadLost
+from tests.support.azurite import AzureServer
 from tests.support.deadline import until
 from tests.support.driving import collect, fetch, new_key
-from tests.support.places import SMALL_PARTS, LocalPlace, S3Place
+from tests.support.gcs import GcsServer
+from tests.support.places import SMALL_PARTS, CloudPlace, LocalPlace, S3Place
 from tests.support.s3 import S3Server
 
 PART = SMALL_PARTS.part
@@ -54,9 +56,10 @@ async def brought(driver: DirectCloudDriver, handle: str, parts: str, number: in
     (await bring(url, content)).raise_for_status()
 
 
-def test_only_some_places_have_the_power(s3: S3Server, local: LocalPlace) -> None:
+def test_only_some_places_have_the_power(s3: S3Server, gcs: GcsServer, azure: AzureServer, local: LocalPlace) -> None:
     assert isinstance(S3Place(s3).driver, Direct)
-    assert not isinstance(local.driver, Direct)
+    for place in (local, CloudPlace(gcs), CloudPlace(azure)):
+        assert not isinstance(place.driver, Direct)
     assert isinstance(local.driver, LocalDriver)
 
 

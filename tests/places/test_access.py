@@ -11,7 +11,7 @@ from drs_service.blobs.keys import key_for
 from drs_service.settings import Secret, Settings
 from tests.api.schemas import assert_refused
 from tests.api.writing import OBJECTS
-from tests.s3.conftest import Bucket
+from tests.support.bucket import Bucket
 from tests.support.rows import digest_of_bytes
 from tests.support.s3 import S3Server
 from tests.support.server import running
@@ -26,7 +26,7 @@ def bucket(s3: S3Server) -> Bucket:
 
 @pytest.fixture
 def settings(settings: Settings, bucket: Bucket) -> Settings:
-    access = bucket.server.access
+    access = bucket.access
     return replace(
         settings,
         storage_url=bucket.url,

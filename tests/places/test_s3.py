@@ -12,7 +12,7 @@ import pytest
 from drs_service.domain.ranges import ByteRange
 from drs_service.settings import Secret, Settings
 from tests.places.conftest import Parts, is_good, opened
-from tests.s3.conftest import Bucket
+from tests.support.bucket import Bucket
 from tests.support.driving import collect
 from tests.support.s3 import S3Server
 from tests.support.server import running
@@ -27,7 +27,7 @@ def bucket(s3: S3Server) -> Bucket:
 
 @pytest.fixture
 def settings(settings: Settings, bucket: Bucket) -> Settings:
-    access = bucket.server.access
+    access = bucket.access
     options = f"endpoint_url={access.endpoint_url}&access_key_id={quote(access.access_key_id or '')}"
     return replace(
         settings,
@@ -71,7 +71,7 @@ async def test_flipped_bytes_in_a_bucket_are_replaced(copied: Parts, bucket: Buc
 async def test_readers_do_without_a_bucket_that_is_down(
     copied: Parts, settings: Settings, bucket: Bucket, tmp_path: Path
 ) -> None:
-    access = bucket.server.access
+    access = bucket.access
     turned = replace(
         settings,
         storage_name="mirror",

@@ -5,19 +5,20 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
+from drs_service.blobs.access import Access
 from drs_service.blobs.arriving import Sizes
-from drs_service.blobs.cloud import SIZES
+from drs_service.blobs.cloud import CROWD, SIZES, CloudDriver
 from drs_service.blobs.cloud_direct import DirectCloudDriver
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.local import LocalDriver
 from drs_service.blobs.memory import MemoryDriver
+from drs_service.blobs.opening import open_driver
 from drs_service.blobs.owners import OWNERS
-from drs_service.blobs.s3 import LEAST_PART, S3Bucket
+from drs_service.blobs.s3 import LEAST_PART
 from drs_service.errors import StorageFull
 from tests.support.faults import NEVER, FailAfter, Slow
-from tests.support.s3 import S3Server
 
 DELAY = 0.001
 # The least that S3 takes, so that what is not very long is more than one part, and more than one object.
@@ -30,6 +31,10 @@ class Place(Protocol):
     @property
     def driver(self) -> BlobDriver: ...
 
+    @property
+    def tries(self) -> int:
+        """How often to try what depends on the moment."""
+
     def raw_get(self, key: str) -> bytes | None: ...
     def raw_keys(self) -> list[str]: ...
     def truncate(self, key: str, size: int) -> None: ...
@@ -39,6 +44,7 @@ class Place(Protocol):
 
 @dataclass(slots=True)
 class MemoryPlace:
+    tries: ClassVar[int] = 40
     kept: MemoryDriver = field(default_factory=MemoryDriver)
     wrap: Callable[[BlobDriver], BlobDriver] = lambda driver: driver
     driver: BlobDriver = field(init=False)
@@ -62,6 +68,7 @@ class MemoryPlace:
 
 @dataclass(slots=True)
 class LocalPlace:
+    tries: ClassVar[int] = 40
     root: Path
     wrap: Callable[[BlobDriver], BlobDriver] = lambda driver: driver
     driver: BlobDriver = field(init=False)
@@ -85,36 +92,64 @@ class LocalPlace:
         return [str(path) for path in self.root.glob("staging/*/*")]
 
 
+class CloudServer(Protocol):
+    """A running server with one bucket that all tests share, and a way past our drivers."""
+
+    scheme: str
+    bucket: str
+    url: str
+    no_such_bucket: str
+    """What it says where there is none."""
+    wrong_secret: str | None
+    """What it says to one, if it looks."""
+    tries: int
+
+    def access(self, *, url: str | None = None, secret: str | None = None) -> Access: ...
+    def settings(self) -> dict[str, str]: ...
+    def get(self, name: str) -> bytes | None: ...
+    def put(self, name: str, content: bytes) -> None: ...
+    def names(self, prefix: str) -> list[str]: ...
+    def begun(self, prefix: str) -> list[str]:
+        """Objects that were begun by parts, and are not there."""
+
+    def go_away(self) -> None: ...
+    def come_back(self) -> None: ...
+
+
 @dataclass(slots=True)
-class S3Place:
+class CloudPlace:
     """A part of a bucket that nobody else uses."""
 
-    server: S3Server
+    server: CloudServer
     wrap: Callable[[BlobDriver], BlobDriver] = lambda driver: driver
     sizes: Sizes = SIZES
-    bucket: str = field(init=False)
     prefix: str = field(init=False)
     driver: BlobDriver = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bucket = self.server.shared_bucket()
         self.prefix = f"{secrets.token_hex(8)}/"
         self.driver = self.wrap(self.another())
 
-    def another(self) -> DirectCloudDriver:
+    def another(self, *, url: str | None = None, secret: str | None = None, crowd: int = CROWD) -> CloudDriver:
         """As another process would have it."""
-        return DirectCloudDriver(S3Bucket(self.bucket, self.prefix, self.server.access), sizes=self.sizes)
+        driver = open_driver(self.url, self.server.access(url=url, secret=secret))
+        assert isinstance(driver, CloudDriver)
+        driver.sizes, driver.crowd = self.sizes, crowd
+        return driver
+
+    @property
+    def tries(self) -> int:
+        return self.server.tries
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.scheme}://{self.server.bucket}/{self.prefix}"
 
     def raw_get(self, key: str) -> bytes | None:
-        try:
-            content: bytes = self.server.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"].read()
-        except self.server.client.exceptions.NoSuchKey:
-            return None
-        return content
+        return self.server.get(self.prefix + key)
 
     def all_keys(self) -> list[str]:
-        pages = self.server.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
-        return [one["Key"].removeprefix(self.prefix) for page in pages for one in page.get("Contents", ())]
+        return [name.removeprefix(self.prefix) for name in self.server.names(self.prefix)]
 
     def raw_keys(self) -> list[str]:
         return sorted(key for key in self.all_keys() if not key.startswith("staging/"))
@@ -122,12 +157,20 @@ class S3Place:
     def truncate(self, key: str, size: int) -> None:
         content = self.raw_get(key)
         assert content is not None
-        self.server.client.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=content[:size])
+        self.server.put(self.prefix + key, content[:size])
 
     def leftovers(self) -> list[str]:
-        begun = self.server.client.list_multipart_uploads(Bucket=self.bucket, Prefix=self.prefix).get("Uploads", ())
-        staged = [key for key in self.all_keys() if key.startswith("staging/")]
-        return [*(one["Key"] for one in begun), *(key for key in staged if not key.startswith(OWNERS))]
+        staged = [key for key in self.all_keys() if key.startswith("staging/") and not key.startswith(OWNERS)]
+        return [*self.server.begun(self.prefix), *staged]
+
+
+class S3Place(CloudPlace):
+    """One to which parts can be brought past us."""
+
+    def another(self, *, url: str | None = None, secret: str | None = None, crowd: int = CROWD) -> DirectCloudDriver:
+        driver = CloudPlace.another(self, url=url, secret=secret, crowd=crowd)
+        assert isinstance(driver, DirectCloudDriver)
+        return driver
 
 
 def never_failing(driver: BlobDriver) -> BlobDriver:
@@ -144,16 +187,19 @@ PLACES: dict[str, Callable[[Path], Place]] = {
     "slow memory": lambda _: MemoryPlace(wrap=slow),
     "never failing local": lambda root: LocalPlace(root, wrap=never_failing),
 }
-S3_PLACES: dict[str, Callable[[S3Server], Place]] = {
-    "s3": lambda server: S3Place(server, sizes=SMALL_PARTS),
-}
+CLOUDS = ("s3", "azure", "gcs")
+"""Fixtures, each a server."""
+
+
+CLOCK = "/var/lib/libuuid/"  # of the system's own library, opened when Azure's client first counts a request
 
 
 def descriptors() -> list[str]:
     """The files this process has open, where the system tells."""
     listing = Path("/proc/self/fd")
     names = list(listing.iterdir()) if listing.exists() else []
-    return sorted(target for name in names if (target := readlink(name)).startswith("/"))
+    found = sorted(target for name in names if (target := readlink(name)).startswith("/"))
+    return [target for target in found if not target.startswith(CLOCK)]
 
 
 def readlink(path: Path) -> str:

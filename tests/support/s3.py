@@ -4,7 +4,6 @@ import contextlib
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,13 +11,15 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 from botocore.config import Config
 
-from drs_service.blobs.access import S3Access
+from drs_service.blobs.access import Access, S3Access
+from tests.support.program import free_port
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph")
 PATIENCE = 60.0
@@ -81,21 +82,22 @@ def missing() -> str:
 class S3Server:
     """A running server, a user of it, and a way past our drivers."""
 
+    scheme = "s3"
+    bucket = SHARED
+    no_such_bucket = "NoSuchBucket"
+    wrong_secret: str | None = "SignatureDoesNotMatch"
+    tries = 40
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = free_port()
         self._secret = secrets.token_hex(20)
-        self._access = S3Access(
-            endpoint_url=f"http://127.0.0.1:{self._port}", access_key_id="drs", secret_access_key=self._secret
-        )
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._access = S3Access(endpoint_url=self.url, access_key_id="drs", secret_access_key=self._secret)
         self._environment = {"CEPH_CONF": str(directory / "ceph.conf"), "PATH": "/usr/bin:/usr/sbin:/bin:/sbin"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.client: Any = None
         """botocore's own, which blocks."""
-
-    @property
-    def access(self) -> S3Access:
-        return self._access
 
     @classmethod
     @contextmanager
@@ -107,10 +109,35 @@ class S3Server:
         finally:
             server._stop()
 
-    def shared_bucket(self) -> str:
-        """For those who keep to a prefix of their own."""
-        self.client.create_bucket(Bucket=SHARED)
-        return SHARED
+    def access(self, *, url: str | None = None, secret: str | None = None) -> Access:
+        s3 = replace(self._access, endpoint_url=url or self.url, secret_access_key=secret or self._secret)
+        return Access(s3=s3)
+
+    def settings(self) -> dict[str, str]:
+        """As whoever runs the service would set them."""
+        return {
+            "DRS_S3_ENDPOINT_URL": self.url,
+            "DRS_S3_ACCESS_KEY_ID": "drs",
+            "DRS_S3_SECRET_ACCESS_KEY": self._secret,
+        }
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            content: bytes = self.client.get_object(Bucket=SHARED, Key=name)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            return None
+        return content
+
+    def put(self, name: str, content: bytes) -> None:
+        self.client.put_object(Bucket=SHARED, Key=name, Body=content)
+
+    def names(self, prefix: str) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=SHARED, Prefix=prefix)
+        return [one["Key"] for page in pages for one in page.get("Contents", ())]
+
+    def begun(self, prefix: str) -> list[str]:
+        uploads = self.client.list_multipart_uploads(Bucket=SHARED, Prefix=prefix).get("Uploads", ())
+        return [one["Key"] for one in uploads]
 
     def narrow_bucket(self, most_bytes: int) -> tuple[str, S3Access]:
         """One for little more than nothing, and how its owner reaches it."""
@@ -119,7 +146,7 @@ class S3Server:
         limits = ("--quota-scope", "user", "--max-size", str(most_bytes))
         self._call("radosgw-admin", "quota", "set", "--uid", owner, *limits)
         self._call("radosgw-admin", "quota", "enable", "--uid", owner, "--quota-scope", "user")
-        access = S3Access(endpoint_url=self._access.endpoint_url, access_key_id=owner, secret_access_key=owner)
+        access = S3Access(endpoint_url=self.url, access_key_id=owner, secret_access_key=owner)
         client = client_for(access)
         client.create_bucket(Bucket=owner)
         client.close()
@@ -150,6 +177,7 @@ class S3Server:
         self._call("radosgw-admin", "user", "create", *user, *keys_of("drs", self._secret))
         self.come_back()
         self.client = client_for(self._access)
+        self.client.create_bucket(Bucket=SHARED)
 
     def _call(self, *command: str) -> None:
         subprocess.run(command, env=self._environment, capture_output=True, check=True, timeout=PATIENCE)
@@ -164,7 +192,7 @@ class S3Server:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with urllib.request.urlopen(f"{self._access.endpoint_url}/", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/", timeout=2):
                     return
             except (urllib.error.URLError, OSError):
                 assert time.monotonic() < deadline, "no answer"
@@ -197,9 +225,3 @@ def client_for(access: S3Access) -> Any:
 
 def keys_of(user: str, secret: str | None = None) -> tuple[str, ...]:
     return ("--access-key", user, "--secret-key", secret or user)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from drs_service.blobs.bucket import Source
 from drs_service.blobs.chain import Chain, Segment, crowd, new_name
-from drs_service.blobs.s3 import COPY_SIZE, LEAST_PART, MOST_COPIED, MOST_PARTS, spans
+from drs_service.blobs.s3 import COPY_SIZE, LEAST_PART, MOST_COPIED, MOST_PARTS
+from drs_service.blobs.spans import spans
 
 MIB = 1024**2
 TIB = 1024**4
+S3 = {"size": COPY_SIZE, "most": MOST_PARTS}
 NAMES = st.integers(0, 9).map(new_name)
 CHAINS = st.builds(
     Chain,
@@ -43,13 +45,13 @@ def test_however_many_requests_bring_5_tib_the_notes_stay_short() -> None:
         assert len(segments) <= 4 * 31
     assert copied <= 4 * 5 * TIB
     assert len(Chain(tuple(segments)).notes) < 4000
-    assert len(list(spans([Source(one.name, one.size) for one in segments]))) <= MOST_PARTS
+    assert len(list(spans([Source(one.name, one.size) for one in segments], **S3))) <= MOST_PARTS
 
 
 @given(sizes=st.lists(st.one_of(st.integers(LEAST_PART, 64 * MIB), st.integers(1, TIB // 2)), min_size=1, max_size=10))
 def test_what_is_copied_by_several_requests_is_copied_whole(sizes: list[int]) -> None:
     sizes = [max(size, LEAST_PART) for size in sizes]
-    pieces = list(spans([Source(str(number), size) for number, size in enumerate(sizes)]))
+    pieces = list(spans([Source(str(number), size) for number, size in enumerate(sizes)], **S3))
     assert len(pieces) <= MOST_PARTS
     assert all(LEAST_PART <= end - start <= MOST_COPIED for _, start, end in pieces)
     for number, size in enumerate(sizes):

@@ -5,7 +5,7 @@ import pytest
 from drs_service.domain.places import parse_places, parse_secrets
 from drs_service.domain.replication import Rule, parse_rules, places_for
 from drs_service.errors import SettingsInvalid
-from drs_service.parts import s3_access_of
+from drs_service.parts import access_of
 from drs_service.settings import Secret, Settings
 
 MIRROR = "mirror=s3://bucket/prefix?endpoint_url=https://s3.example.org&region=eu-1&access_key_id=AKIA"
@@ -84,7 +84,7 @@ def test_a_place_is_reached_as_it_says_and_otherwise_as_the_primary() -> None:
         s3_access_key_id="general",
         s3_secret_access_key=Secret("secret"),
     )
-    mirror, second = (s3_access_of(one, settings) for one in parse_places(settings.places, primary="primary"))
+    mirror, second = (access_of(one, settings).s3 for one in parse_places(settings.places, primary="primary"))
     assert (mirror.endpoint_url, mirror.region) == ("https://s3.example.org", "eu-1")
     assert (mirror.access_key_id, mirror.secret_access_key) == ("AKIA", "one")
     assert (second.endpoint_url, second.region) == ("https://primary.example.org", "us-2")

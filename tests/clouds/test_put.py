@@ -12,11 +12,22 @@ import pytest
 
 from drs_service.settings import Secret, Settings
 from tests.client.conftest import Client, ended
-from tests.s3.conftest import Bucket
+from tests.support.bucket import Bucket
 from tests.support.deadline import PATIENCE
+from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 
 MB = 1_000_000
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> Bucket:
+    return Bucket(s3)
+
+
+@pytest.fixture
+def settings(settings: Settings, bucket: Bucket) -> Settings:
+    return bucket.settings(settings)
 
 
 @pytest.fixture
