@@ -99,7 +99,7 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     exposition = Exposition(tally, Observing(database, places.names), sharing, registry)
     reading = Reading(database, places, alerts=settings.alert_webhook is not None)
     heard = changes.Together(objects.changes, turns)
-    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, node=turns.node))
+    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, new_node=turns.new_node))
     try:
         async with sharing.writing(exposition.snapshot):
             yield face.build(

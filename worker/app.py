@@ -58,7 +58,7 @@ async def run(
                 await enqueue(connection, SweepOrphans(before=sweep_before))
         turns = Turns(database)
         # What is heard matters little to a worker; that it is heard tells the nodes that this process lives.
-        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, node=turns.node))
+        listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), turns, new_node=turns.new_node))
         try:
             on_ready()
             every = tasks(database, places, http, services, turns, settings)

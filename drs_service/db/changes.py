@@ -7,6 +7,7 @@ outside of it a change could go unheard.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,14 +72,14 @@ class Together:
             one.on_loss()
 
 
-async def listen(url: str, listener: Listener, *, node: int) -> None:
+async def listen(url: str, listener: Listener, *, new_node: Callable[[], int]) -> None:
     """Keep listener informed until cancelled, connecting again whatever happens: nobody looks whether this ended.
 
-    For as long as it hears, a lock says that the process with the number node lives.
+    For as long as one connection hears, a lock says that the process lives under the number that it was given for it.
     """
     while True:
         try:
-            await listen_once(url, listener, node=node)
+            await listen_once(url, listener, node=new_node())
         except (DatabaseUnavailable, DatabaseRefused) as error:
             log.warning("changes are not heard", **error.facts)
         except Exception:

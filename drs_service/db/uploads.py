@@ -72,7 +72,7 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
 
 SELECT = """
     SELECT uploads.*, blobs.size AS blob_size FROM uploads LEFT JOIN blobs USING (digest)
-    WHERE id = ANY($1::text[]) AND expires_at > now()
+    WHERE id = ANY($1::text[]) AND (finishing OR expires_at > now())
 """
 
 
@@ -90,7 +90,12 @@ async def select_locked(connection: Connection, ids: Sequence[str]) -> dict[str,
     return await select(connection, ids)
 
 
-ARRIVED = "UPDATE uploads SET digest = $2, received = size, finishing = false WHERE id = $1"
+# Who waited for a worker hears what came of it, however long that took.
+ARRIVED = """
+    UPDATE uploads SET digest = $2, received = size, finishing = false,
+        expires_at = CASE WHEN finishing THEN greatest(expires_at, now() + interval '1 day') ELSE expires_at END
+    WHERE id = $1 AND purpose = 'announced'
+"""
 
 
 async def arrived(connection: Connection, upload_id: str, digest: Digest) -> None:
@@ -142,20 +147,34 @@ PROMISE = """
 """
 
 
+# Longer than any job may take: until then it is finished, or given up.
+KEEP_PARTS = """
+    UPDATE uploads SET expires_at = greatest(expires_at, now() + interval '8 days')
+    WHERE id = ANY((SELECT parts FROM uploads WHERE id = $1)::text[])
+"""
+
+
 async def promise(connection: Connection, upload_id: str, object_id: str | None, *, lifetime: timedelta) -> bool:
-    """A worker finishes it. False if that is known, or nothing is left to do."""
-    return await connection.execute(PROMISE, upload_id, object_id, lifetime) == "UPDATE 1"
+    """A worker finishes it, and its parts wait for that. False if that is known, or nothing is left to do."""
+    if await connection.execute(PROMISE, upload_id, object_id, lifetime) != "UPDATE 1":
+        return False
+    await connection.execute(KEEP_PARTS, upload_id)
+    return True
 
 
-UNPROMISE = "UPDATE uploads SET finishing = false WHERE id = $1"
+UNPROMISE = "UPDATE uploads SET finishing = false, expires_at = now() + $2 WHERE id = $1 AND finishing"
 
 
-async def unpromise(connection: Connection, upload_id: str) -> None:
+async def unpromise(connection: Connection, upload_id: str, *, lifetime: timedelta) -> None:
     """No worker does: whoever asks for it next may have it finished again."""
-    await connection.execute(UNPROMISE, upload_id)
+    await connection.execute(UNPROMISE, upload_id, lifetime)
 
 
-FAIL = "UPDATE uploads SET finishing = false, failed = $2 WHERE id = $1 AND object_id IS NULL AND digest IS NULL"
+FAIL = """
+    UPDATE uploads SET finishing = false, failed = $2,
+        expires_at = CASE WHEN finishing THEN greatest(expires_at, now() + interval '1 day') ELSE expires_at END
+    WHERE id = $1 AND object_id IS NULL AND digest IS NULL
+"""
 
 
 async def fail(connection: Connection, upload_id: str, reason: str) -> None:
@@ -165,7 +184,7 @@ async def fail(connection: Connection, upload_id: str, reason: str) -> None:
 
 PROMISED = """
     SELECT promised_id, failed FROM uploads
-    WHERE promised_id = ANY($1::text[]) AND object_id IS NULL AND expires_at > now()
+    WHERE promised_id = ANY($1::text[]) AND object_id IS NULL AND (finishing OR expires_at > now())
 """
 
 
@@ -197,7 +216,11 @@ async def sized(connection: Connection, upload_id: str, size: int) -> None:
     await connection.execute(SIZED, upload_id, size)
 
 
-FINISHED = "UPDATE uploads SET object_id = $2, received = $3, size = $3, finishing = false WHERE id = $1"
+FINISHED = """
+    UPDATE uploads SET object_id = $2, received = $3, size = $3, finishing = false,
+        expires_at = CASE WHEN finishing THEN greatest(expires_at, now() + interval '1 day') ELSE expires_at END
+    WHERE id = $1
+"""
 
 
 async def finished(connection: Connection, upload_id: str, object_id: str, size: int) -> None:
@@ -216,7 +239,8 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
 EXPIRE = """
     WITH gone AS (
         DELETE FROM uploads WHERE id IN (
-            SELECT id FROM uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            SELECT id FROM uploads WHERE expires_at <= now() AND NOT finishing
+            ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         RETURNING id, handle, object_id
     ), noted AS (
@@ -232,7 +256,7 @@ async def expire(connection: Connection, *, limit: int) -> list[str | None]:
 
 
 HAS_EXPIRED = """
-    SELECT EXISTS (SELECT FROM uploads WHERE id = $1 AND expires_at <= now())
+    SELECT EXISTS (SELECT FROM uploads WHERE id = $1 AND expires_at <= now() AND NOT finishing)
         OR EXISTS (SELECT FROM expired_uploads WHERE id = $1)
 """
 

@@ -15,7 +15,7 @@ from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
 from drs_service.domain.checksums import COMPUTABLE, Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
-from drs_service.domain.uploads import Upload
+from drs_service.domain.uploads import Purpose, Upload
 from drs_service.errors import (
     ChecksumMismatch,
     DrsServiceError,
@@ -23,7 +23,9 @@ from drs_service.errors import (
     SizeMismatch,
     Unavailable,
     UploadConflict,
+    UploadFailed,
     UploadNotFound,
+    UploadPending,
     UploadTooLarge,
 )
 from drs_service.usecases.limiting import Limiting, Room
@@ -105,6 +107,7 @@ class Announcing:
         UploadConflict, SizeMismatch, ChecksumMismatch, and what `Uploads.put` raises: nothing is stored then.
         """
         upload = await upload_of(self._database, upload_id)
+        check_announced(upload)
         with self._limiting.admitted(upload.owner):
             return await self._receive(upload, arriving)
 
@@ -178,9 +181,20 @@ def hold_to(upload: Upload, arrival: Arrival) -> None:
             )
 
 
+def check_announced(upload: Upload) -> None:
+    """UploadConflict, UploadFailed, UploadPending unless its bytes may come whole."""
+    if upload.purpose is not Purpose.ANNOUNCED:
+        raise UploadConflict("This upload was not announced: its bytes come by the protocol that it was begun with.")
+    if upload.failed is not None:
+        raise UploadFailed(upload.failed)
+    if upload.finishing:
+        raise UploadPending
+
+
 def check_awaits(upload: Upload | None, digest: Digest) -> None:
     """UploadNotFound, UploadConflict unless these bytes may come to it."""
     if upload is None:
         raise UploadNotFound  # it expired, or was registered by somebody who sent the bytes too
+    check_announced(upload)
     if upload.blob is not None and upload.blob.digest != digest:
         raise UploadConflict

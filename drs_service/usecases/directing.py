@@ -96,7 +96,9 @@ class Directing:
         """How the upload is cut, and bytes of the parts that have come, by number. As `tickets`."""
         upload = await self._holding.find(upload_id)
         cut = cut_of(upload)
-        handle, parts = await self._begun(upload)
+        if upload.direct is None or upload.handle is None:
+            return cut, {}
+        handle, parts = upload.handle, upload.direct
         return cut, {one.number: one.size for one in await self._place.parts(handle, parts)}
 
     async def complete(self, upload_id: str) -> Upload:
@@ -110,6 +112,7 @@ class Directing:
             if unfinished is None:
                 return upload
             if not upload.is_complete:
+                await self._limiting.room(upload.owner, upload.space, size=cut_of(upload).size)
                 mark = await self._joined(upload)
                 await self._holding.tell(upload, upload.mark, mark)
                 await unfinished.go_on(mark, None)

@@ -33,6 +33,7 @@ from drs_service.usecases.recording import record
 from drs_service.usecases.registering import fresh_id
 
 MAX_PARTS = 10_000
+FEW_PARTS = 50  # joined while the sender waits, however short they are
 
 
 class Finishing:
@@ -72,6 +73,8 @@ class Finishing:
         return await self._holding.find(upload.id)
 
     def _is_long(self, upload: Upload, unfinished: Unfinished) -> bool:
+        if len(upload.parts or ()) > FEW_PARTS:
+            return True
         if upload.size is None or upload.size <= self._at_once:
             return False
         is_here = unfinished.mark.offset == upload.size  # and not in parts
@@ -114,7 +117,7 @@ class Finishing:
     async def give_back(self, upload_id: str) -> None:
         """No worker could do it: it is taken up again when its sender asks for it."""
         async with self._database.connection() as connection:
-            await uploads.unpromise(connection, upload_id)
+            await uploads.unpromise(connection, upload_id, lifetime=self._lifetime)
 
     async def parts(self, owner: str, ids: Sequence[str]) -> list[Upload]:
         """PartsInvalid unless all of them are complete parts of the same sender."""

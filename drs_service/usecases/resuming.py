@@ -113,7 +113,8 @@ class Resuming:
             raise Forbidden
         self._check_size(wanted.size)
         if wanted.parts is not None:
-            return await self._join(principal, wanted, wanted.parts)
+            with self._limiting.admitted(principal.id):
+                return await self._join(principal, wanted, wanted.parts)
         with self._limiting.admitted(principal.id):
             room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=wanted.size, uploads=1)
             return await self._create(principal, wanted, self._metered(principal.id, first, room) if first else None)
@@ -165,8 +166,12 @@ class Resuming:
         try:
             await self.find(upload_id)
         except UploadNotFound:
-            size = sum(one.received for one in await self._finishing.parts(principal.id, parts))
+            found = await self._finishing.parts(principal.id, parts)
+            size, here = sum(one.received for one in found), {one.id: one.received for one in found}
             self._check_size(size)
+            # What the parts have is counted already; one that is named twice becomes more.
+            more = size - sum(here.values())
+            await self._limiting.room(principal.id, DEFAULT_SPACE, size=more, uploads=1)
             await self._insert(await self._begun(principal, wanted, upload_id, size=size))
         return await self._complete(upload_id)
 
@@ -177,8 +182,8 @@ class Resuming:
     async def _made_of_what_is_here(self, principal: Principal, upload: Upload) -> DrsObject | None:
         """An object, if one that principal may read has the bytes already."""
         stated = {one.algorithm: one.value for one in upload.checksums}
-        if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated:
-            return None
+        if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated or upload.wanted:
+            return None  # checksums that are wanted are worked out as the bytes come
         candidate = Candidate(
             source=FromDigest(Digest.from_hex(stated["sha-256"])),
             size=upload.size,
@@ -210,7 +215,8 @@ class Resuming:
             await self._holding.tidy(upload)
             return upload
         async with self._holding.held(upload_id) as (upload, unfinished):
-            is_whole = ends_by_size and upload.is_complete and upload.purpose is not Purpose.PART
+            is_here = upload.is_complete or upload.parts is not None
+            is_whole = ends_by_size and is_here and upload.purpose is not Purpose.PART
             if unfinished is not None and is_whole:
                 return await self._finishing.finish(upload, unfinished)
             return upload

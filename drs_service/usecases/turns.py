@@ -41,15 +41,23 @@ class Interruption:
 
 class Turns:
     def __init__(self, database: Database) -> None:
-        self.node = secrets.randbits(31)
-        """Of this process: a lock says that it lives, for as long as changes are listened to under this number."""
+        self._node = 0
         self._database = database
         self._senders: dict[str, Interruption] = {}
+
+    def new_node(self) -> int:
+        """A number for this process, which a lock says to live for as long as a connection listens under it.
+
+        With another connection it is another one: what was held under the one before, and not let go of because that
+        was lost, is held by nobody.
+        """
+        self._node = secrets.randbits(31)
+        return self._node
 
     @asynccontextmanager
     async def had(self, upload_id: str) -> AsyncIterator[None]:
         """Have an upload whose place keeps nobody out. UploadBusy while another one has it who lives."""
-        turn = f"{self.node} {secrets.token_hex(8)}"
+        turn = f"{self._node} {secrets.token_hex(8)}"
         async with self._database.connection() as connection:
             if not await uploads.take(connection, upload_id, turn):
                 raise UploadBusy

@@ -321,3 +321,17 @@ async def test_an_upload_that_expires_while_its_bytes_come_leaves_none(
 async def expire(service: Service, *paths: str) -> None:
     ids = [path.rpartition("/")[2] for path in paths]
     await query(service.settings, "UPDATE uploads SET expires_at = now() WHERE id = ANY($1::text[])", ids)
+
+
+async def test_only_what_was_announced_comes_whole(client: httpx.AsyncClient) -> None:
+    begin = {"Tus-Resumable": "1.0.0"}
+    for said in (
+        {"Upload-Length": "3"},
+        {"Upload-Defer-Length": "1"},
+        {"Upload-Length": "3", "Upload-Concat": "partial"},
+    ):
+        path = httpx.URL((await client.post("/tus", headers=begin | said)).headers["location"]).path
+        for way in ("PUT", "POST"):
+            answer = await send(client, way, path.replace("/tus/", "/uploads/"), b"abc")
+            assert_refused(answer, 409, "upload_conflict")
+        assert (await client.head(path, headers=begin)).headers["upload-offset"] == "0"

@@ -314,3 +314,12 @@ async def test_who_was_slowed_down_can_still_be_interrupted(limited: Limited) ->
             await tus.offset(path)  # it ends the other request, which would be held back for a long time
             assert time.monotonic() - began < 3
         await tus.delete(path)
+
+
+async def test_parts_that_are_named_twice_make_no_room(limited: Limited) -> None:
+    async with limited(owner_quota_bytes=1000) as (_, client):
+        tus = Tus(client)
+        part = await tus.begin(400, {"Upload-Concat": "partial"})
+        await tus.sent(part, 0, bytes(400))
+        assert_full(await tus.join([part] * 3))
+        assert (await tus.join([part] * 2)).status_code == 201

@@ -38,7 +38,7 @@ class Heard:
 @pytest.fixture
 async def heard(database_url: str) -> AsyncIterator[Heard]:
     heard = Heard()
-    listening = asyncio.create_task(changes.listen(database_url, heard, node=1))
+    listening = asyncio.create_task(changes.listen(database_url, heard, new_node=lambda: 1))
     await until(lambda: heard.connects == 1)
     yield heard
     listening.cancel()
@@ -119,7 +119,9 @@ async def test_a_lost_connection_is_told_at_once_and_made_again(heard: Heard, co
 
 async def test_a_database_that_is_not_there_is_tried_again(database_url: str) -> None:
     heard = Heard()
-    listening = asyncio.create_task(changes.listen(database_url.replace("/test_", "/missing_"), heard, node=1))
+    listening = asyncio.create_task(
+        changes.listen(database_url.replace("/test_", "/missing_"), heard, new_node=lambda: 1)
+    )
     done, _ = await asyncio.wait([listening], timeout=0.3)
     assert not done
     assert heard.connects == 0
@@ -135,7 +137,7 @@ async def test_a_listener_that_fails_is_connected_again(database_url: str) -> No
                 raise LookupError("not expected by anybody")
 
     heard = Failing()
-    listening = asyncio.create_task(changes.listen(database_url, heard, node=1))
+    listening = asyncio.create_task(changes.listen(database_url, heard, new_node=lambda: 1))
     await until(lambda: heard.connects == 2)
     assert heard.losses == 1
     listening.cancel()

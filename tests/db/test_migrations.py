@@ -313,7 +313,7 @@ async def administer(url: str, statements: str) -> None:
 async def test_the_service_needs_no_right_to_change_the_schema(role: str, store: BlobStore) -> None:
     async with open_database(role, name="drs-service tests", size=3, statement_cache=100) as database:
         objects: Objects[str] = Objects(database, face=lambda one: one.name, keep=10)
-        listening = asyncio.create_task(changes.listen(role, objects.changes, node=1))
+        listening = asyncio.create_task(changes.listen(role, objects.changes, new_node=lambda: 1))
         await check_store(database, store)
         sweep = Sweep(database, store)
         kept = await Uploads(database, store, sweep).put(ANONYMOUS, incoming(b"content"))

@@ -53,7 +53,7 @@ class Reading:
 @pytest.fixture
 async def reading(database: Database, database_url: str, connection: Connection) -> AsyncIterator[Reading]:
     reading = Reading(database)
-    listening = asyncio.create_task(changes.listen(database_url, reading.objects.changes, node=1))
+    listening = asyncio.create_task(changes.listen(database_url, reading.objects.changes, new_node=lambda: 1))
     [one] = await recorded(connection, 1)
     await reading.keep(one.id)
     yield reading

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from drs_service.db import uploads
 from drs_service.settings import Settings
 from tests.api.schemas import assert_refused
 from tests.api.traces import query, staged_files
@@ -20,7 +21,7 @@ from tests.support.deadline import until
 from tests.support.serve import PATIENCE
 from tests.support.server import running
 from tests.support.tus import PUBLIC, Tus, metadata
-from tests.worker.test_worker import worker
+from tests.worker.test_worker import database, worker
 
 CONTENT = secrets.token_bytes(2_000_003)
 HALF = len(CONTENT) // 2
@@ -208,3 +209,47 @@ async def until_taken(settings: Settings) -> None:
     async with asyncio.timeout(PATIENCE):
         while (await query(settings, sql))[0]["count"]:
             await asyncio.sleep(0.001)
+
+
+async def test_what_is_being_finished_does_not_expire(
+    settings: Settings, own_environment: dict[str, str], nodes: tuple[Tus, Tus]
+) -> None:
+    parts = [await node.begin(HALF, {"Upload-Concat": "partial"}) for node in nodes]
+    for number, (node, part) in enumerate(zip(nodes, parts, strict=True)):
+        await node.sent(part, 0, CONTENT[number * HALF : (number + 1) * HALF])
+    joined = (await nodes[0].join(parts)).headers["location"].removeprefix(PUBLIC)
+    paths = [await sent(nodes), joined]
+    await query(settings, "UPDATE uploads SET expires_at = now() - interval '1 minute' WHERE finishing")
+    async with database(settings) as db, db.transaction() as connection:
+        assert await uploads.expire(connection, limit=100) == []
+    with worker(settings, own_environment):
+        for path in paths:
+            assert (await settled(nodes[0], path))["state"] == "complete"
+        await until(lambda: not staged_files(settings))
+        await until(lambda: not staged_files(settings))
+
+
+async def test_what_is_sent_another_way_changes_no_promise(
+    settings: Settings, own_environment: dict[str, str], nodes: tuple[Tus, Tus]
+) -> None:
+    path = await sent(nodes)
+    url = path.replace("/tus/", "/uploads/")
+    assert_refused(await nodes[0].client.put(url, content=CONTENT), 409, "upload_conflict")
+    with worker(settings, own_environment):
+        assert (await settled(nodes[0], path))["state"] == "complete"
+        await until(lambda: not staged_files(settings))
+
+
+async def test_a_join_that_no_worker_could_make_is_taken_up_by_whoever_asks(
+    settings: Settings, own_environment: dict[str, str], nodes: tuple[Tus, Tus]
+) -> None:
+    part = await nodes[0].begin(HALF, {"Upload-Concat": "partial"})
+    await nodes[0].sent(part, 0, CONTENT[:HALF])
+    path = (await nodes[0].join([part])).headers["location"].removeprefix(PUBLIC)
+    await query(settings, "DELETE FROM pgqueuer")
+    await query(settings, "UPDATE uploads SET finishing = false")
+    assert (await nodes[1].head(path)).headers["retry-after"]
+    with worker(settings, own_environment):
+        assert (await settled(nodes[0], path))["state"] == "complete"
+        await until(lambda: not staged_files(settings))
+    assert await nodes[1].content_of(path) == CONTENT[:HALF]

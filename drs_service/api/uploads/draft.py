@@ -41,6 +41,7 @@ from drs_service.errors import (
     OffsetMismatch,
     SizeMismatch,
     UploadDone,
+    UploadFailed,
     UploadNotFound,
     UploadTooLarge,
 )
@@ -50,6 +51,7 @@ from drs_service.usecases.turns import Interruption
 
 NO_STORE = {"cache-control": "no-store"}
 CHUNK = "application/partial-upload"
+ALL_CAME = (ChecksumMismatch, UploadFailed)
 PROBLEM = "https://iana.org/assignments/http-problem-types#"
 PROBLEMS: dict[type[Exception], str] = {
     OffsetMismatch: "mismatching-upload-offset",
@@ -163,7 +165,7 @@ class Draft:
     def refusal(self, answer: Response[Any], error: Exception) -> Response[Any]:
         """The answer to an error, as a part of this protocol."""
         # All has come, and is not what it should be: going on would not help.
-        answer.headers["upload-complete"] = "?1" if isinstance(error, ChecksumMismatch) else "?0"
+        answer.headers["upload-complete"] = "?1" if isinstance(error, ALL_CAME) else "?0"
         if isinstance(error, UploadTooLarge):
             answer.headers["upload-limit"] = self._limit(self._lifetime)
         name = PROBLEMS.get(type(error))
