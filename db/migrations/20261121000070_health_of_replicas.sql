@@ -21,7 +21,8 @@ BEGIN
 END $$;
 CREATE FUNCTION notify_replica_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_notify('object_changes', 'blob ' || encode(OLD.digest, 'hex'));
+    -- With its blob a copy goes unnoticed: no object has it any more.
+    PERFORM pg_notify('object_changes', 'blob ' || encode(digest, 'hex')) FROM blobs WHERE digest = OLD.digest;
     RETURN NULL;
 END $$;
 CREATE TRIGGER replicas_inserted AFTER INSERT ON replicas REFERENCING NEW TABLE AS changed

@@ -47,6 +47,18 @@ class Reading:
 
         BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer. The caller closes it.
         """
+        try:
+            return await self._open(digest, span, among)
+        except BlobCorrupt:
+            # What is kept in memory of an object is an instant old: it may have been healed.
+            async with self._database.connection() as connection:
+                copies = await replicas.of(connection, digest)
+            others = {name for name, copy in copies.items() if copy.damage is None} - set(among)
+            if not others:
+                raise
+            return await self._open(digest, span, others)
+
+    async def _open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
         unavailable: StorageUnavailable | None = None
         for store in self._places.in_order(among):
             try:

@@ -5,11 +5,13 @@ import base64
 import email
 import email.policy
 import hashlib
+import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
@@ -271,27 +273,39 @@ async def stored(client: httpx.AsyncClient, large: bytes) -> AsyncIterator[str]:
     yield f"/data/{await put(client, large)}"
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=0-9,-10"])
 async def test_bytes_that_end_early_never_look_whole(
-    service: Service, client: httpx.AsyncClient, large: bytes, stored: str, several: bool
+    service: Service, client: httpx.AsyncClient, large: bytes, stored: str, wanted: str
 ) -> None:
-    blob = blob_file(service.settings, large)
-    blob.chmod(0o600)
-    with blob.open("r+b") as opened:
-        opened.truncate(len(large) // 2)
+    blob = cut_in_half(service, large)
     within = await client.get(stored, headers={"Range": "bytes=0-9"})
     assert (within.status_code, within.content) == (206, large[:10])
     with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
-        await client.get(stored, headers={"Range": f"bytes=0-9,{len(large) - 10}-"} if several else {})
-
-    async def is_known_to_be_bad() -> bool:
-        return (await client.get(stored, headers={"Range": "bytes=0-9"})).status_code == 502
-
-    # From then on nothing of this copy is given away any more, and there is no other.
-    await until_known(is_known_to_be_bad)
-    for wanted in ("bytes=-5", f"bytes={len(large) // 2}-", "bytes=0-9"):
-        assert_refused(await client.get(stored, headers={"Range": wanted}), 502, "blob_corrupt")
+        await client.get(stored, headers={"Range": wanted})
+    # By then it is known, and nothing of it is given to anybody.
+    await until_known(lambda: is_corrupt(client, stored))
     await until(lambda: open_descriptors(blob) == 0)
+
+
+@pytest.mark.parametrize("beyond", ["bytes=-5", "bytes={half}-"])
+async def test_bytes_that_are_not_there_any_more_are_an_error(
+    service: Service, client: httpx.AsyncClient, large: bytes, stored: str, beyond: str
+) -> None:
+    cut_in_half(service, large)
+    wanted = {"Range": beyond.format(half=len(large) // 2)}
+    assert_refused(await client.get(stored, headers=wanted), 502, "blob_corrupt")
+    await until_known(lambda: is_corrupt(client, stored))
+
+
+def cut_in_half(service: Service, content: bytes) -> Path:
+    blob = blob_file(service.settings, content)
+    blob.chmod(0o600)
+    os.truncate(blob, len(content) // 2)
+    return blob
+
+
+async def is_corrupt(client: httpx.AsyncClient, path: str) -> bool:
+    return (await client.get(path, headers={"Range": "bytes=0-9"})).status_code == 502
 
 
 async def test_bytes_that_are_gone_are_an_error_and_not_a_beginning(
