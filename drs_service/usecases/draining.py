@@ -16,10 +16,10 @@ from drs_service.db import blobs, drains, replicas
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
-from drs_service.errors import BlobCorrupt, PlaceUnsuitable
+from drs_service.errors import BlobCorrupt, DigestMismatch, PlaceUnsuitable
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, enqueue, enqueue_all
 from drs_service.usecases.places import Places
-from drs_service.usecases.reading import Reading, fault
+from drs_service.usecases.reading import Reading
 from drs_service.usecases.replicating import Replicating
 
 log = structlog.get_logger()
@@ -91,14 +91,18 @@ class Draining:
         return place in await drains.select(connection) and place in await replicas.of(connection, digest)
 
     async def _is_safe(self, blob: Blob, staying: list[BlobStore]) -> bool:
-        """Whether one of these copies is right: it is read, for it may be the last one."""
-        for store in staying:
+        """Whether one of these copies is right: it is read, for it may be the last one. StorageUnavailable."""
+
+        async def read(store: BlobStore) -> None:
             await self.places.check(store)
-            damage = await fault(store, blob)
-            if damage is None:
-                return True
-            await self.reading.damaged(blob.digest, store, damage)
-        return False
+            if await store.digest(blob) != blob.digest:
+                raise DigestMismatch
+
+        try:
+            await self.reading.from_a_good_copy(blob.digest, [store.place for store in staying], read)
+        except BlobCorrupt:
+            return False
+        return True
 
     async def _let_go(self, source: BlobStore, digest: Digest, safe: set[str]) -> None:
         async with self.database.transaction() as connection:

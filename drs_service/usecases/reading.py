@@ -84,16 +84,26 @@ class Reading:
         unavailable: StorageUnavailable | None = None
         for store in self._places.in_order(among):
             try:
-                return await attempt(store)
-            except BlobNotFound:
-                await self.damaged(digest, store, MISSING)
-            except BlobCorrupt:
-                await self.damaged(digest, store, CUT_OFF)
-            except DigestMismatch:
-                await self.damaged(digest, store, OTHERS)
+                return await self._attempted(digest, store, attempt)
             except StorageUnavailable as error:
                 unavailable = error
+            except (BlobNotFound, BlobCorrupt, DigestMismatch):
+                pass  # noted
         raise unavailable or BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
+
+    async def _attempted(self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]]) -> T:
+        """StorageUnavailable also if nothing is missed only because the place is not there."""
+        try:
+            return await attempt(store)
+        except BlobNotFound:
+            await self.damaged(digest, store, MISSING)
+            raise
+        except BlobCorrupt:
+            await self.damaged(digest, store, CUT_OFF)
+            raise
+        except DigestMismatch:
+            await self.damaged(digest, store, OTHERS)
+            raise
 
     def _report(self, digest: Digest, store: BlobStore, damage: str) -> None:
         task = asyncio.create_task(self._reported(digest, store, damage))

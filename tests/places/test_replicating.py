@@ -250,3 +250,15 @@ async def test_what_one_reads_comes_from_another_place_when_the_first_has_not_go
     await reading.close()
     assert (await parts.copies(digest))["primary"].damage == "the bytes are missing"
     assert await parts.jobs() == 2
+
+
+async def test_a_place_that_is_not_mounted_is_no_source_and_keeps_nobody_from_another(parts: Parts) -> None:
+    digest = await parts.keep(CONTENT)
+    await parts.replicating.replicate(digest, "mirror")
+    (parts.root / "store").rename(parts.root / "away")
+    (parts.root / "store").mkdir()
+    await parts.replicating.bring(digest, "cold")
+    assert is_good(parts.file("cold", digest), digest)
+    assert (await parts.copies(digest))["primary"].damage is None
+    (parts.root / "store").rmdir()
+    (parts.root / "away").rename(parts.root / "store")
