@@ -17,8 +17,10 @@ from drs_service.db.pool import Connection, Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.errors import BlobCorrupt, DigestMismatch, PlaceUnsuitable
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, enqueue, enqueue_all
 from drs_service.usecases.places import Places
+from drs_service.usecases.progressing import paced
 from drs_service.usecases.reading import Reading
 from drs_service.usecases.replicating import Replicating
 
@@ -59,7 +61,7 @@ class Draining:
             if len(held) == BATCH:
                 await enqueue(connection, DrainPlace(place, after=held[-1].digest.hex))
 
-    async def move(self, digest: Digest, place: str) -> None:
+    async def move(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """See that a blob is in another place, and has gone from this one, if it is still being emptied.
 
         BlobCorrupt if the only copies are bad; StorageUnavailable, StorageFull, StoreMismatch.
@@ -73,11 +75,11 @@ class Draining:
             return
         await self.places.check(source)
         blob = Blob(digest, size)
-        if not await self._is_safe(blob, staying):
-            await self.replicating.bring(digest, self.places.primary.place)
+        if not await self._is_safe(blob, staying, attempt):
+            await self.replicating.bring(digest, self.places.primary.place, attempt)
             async with self.database.connection() as connection:
                 staying = await self._staying(connection, digest, place)
-            if not await self._is_safe(blob, staying):
+            if not await self._is_safe(blob, staying, attempt):
                 raise BlobCorrupt("No good copy is left in any other place.", digest=digest.hex)
         await self._let_go(source, digest, {store.place for store in staying})
 
@@ -90,12 +92,12 @@ class Draining:
     async def _is_leaving(self, connection: Connection, digest: Digest, place: str) -> bool:
         return place in await drains.select(connection) and place in await replicas.of(connection, digest)
 
-    async def _is_safe(self, blob: Blob, staying: list[BlobStore]) -> bool:
+    async def _is_safe(self, blob: Blob, staying: list[BlobStore], attempt: Attempt) -> bool:
         """Whether one of these copies is right: it is read, for it may be the last one. StorageUnavailable."""
 
         async def read(store: BlobStore) -> None:
             await self.places.check(store)
-            if await store.digest(blob) != blob.digest:
+            if await store.digest(blob, paced(attempt, blob.size)) != blob.digest:
                 raise DigestMismatch
 
         try:

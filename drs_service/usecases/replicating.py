@@ -24,8 +24,10 @@ from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.jobs import queue
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
 from drs_service.usecases.places import Places
+from drs_service.usecases.progressing import paced, watched
 from drs_service.usecases.reading import Reading, fault
 
 log = structlog.get_logger()
@@ -40,7 +42,7 @@ class Replicating:
     reading: Reading
     rules: Sequence[Rule] = ()
 
-    async def replicate(self, digest: Digest, place: str) -> None:
+    async def replicate(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """See that place has a good copy of a blob. May be called twice, and by several at once.
 
         Nothing if the blob has gone, if no rule wants a copy there, if the place is being emptied, or the settings do
@@ -53,9 +55,9 @@ class Replicating:
             mine = (await replicas.of(connection, digest)).get(place)
             if mine is None and not await self._is_wanted(connection, digest, place):
                 return
-        await self.bring(digest, place)
+        await self.bring(digest, place, attempt)
 
-    async def bring(self, digest: Digest, place: str) -> None:
+    async def bring(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """The same, whatever the rules say."""
         target = self.places.get(place)
         if target is None:
@@ -69,10 +71,10 @@ class Replicating:
             return
         await self.places.check(target)
         blob = Blob(digest, size)
-        if mine is not None and await fault(target, blob) is None:
+        if mine is not None and await fault(target, blob, paced(attempt, size)) is None:
             await self._verified(target, blob)
         else:
-            await self._copy(blob, copies, target)
+            await self._copy(blob, copies, target, attempt)
 
     async def _is_wanted(self, connection: Connection, digest: Digest, place: str) -> bool:
         for rule in self.rules:
@@ -85,16 +87,18 @@ class Replicating:
             await replicas.verified(connection, blob.digest, store.place)
         log.info("a copy is good again", digest=blob.digest.hex, place=store.place)
 
-    async def _copy(self, blob: Blob, copies: dict[str, Copy], target: BlobStore) -> None:
+    async def _copy(self, blob: Blob, copies: dict[str, Copy], target: BlobStore, attempt: Attempt) -> None:
         """From the first place that has it good."""
         good = [name for name, copy in copies.items() if copy.damage is None]
-        await self.reading.from_a_good_copy(blob.digest, good, lambda source: self._copy_from(source, blob, target))
+        await self.reading.from_a_good_copy(
+            blob.digest, good, lambda source: self._copy_from(source, blob, target, attempt)
+        )
 
-    async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore) -> None:
+    async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore, attempt: Attempt) -> None:
         is_clear = not await target.has(blob.digest)
         async with (
             aclosing(await source.open(blob.digest, ByteRange(0, blob.size))) as pieces,
-            target.receive(pieces, expect=blob.digest, most=blob.size) as arrival,
+            target.receive(watched(pieces, attempt, blob.size), expect=blob.digest, most=blob.size) as arrival,
         ):
             if is_clear:
                 await arrival.keep()  # what takes long in a cloud, before anybody waits for the lock

@@ -11,8 +11,10 @@ from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.jobs import queue
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import VerifyBlob, enqueue_all
 from drs_service.usecases.places import Places
+from drs_service.usecases.progressing import paced
 from drs_service.usecases.reading import Reading, fault
 
 MOST_QUEUED = 200  # copies that wait to be read: what is due after them is still due when they have been
@@ -39,7 +41,7 @@ class Scrubbing:
                     due = await replicas.due(connection, name, older_than=self.every, limit=room)
                     await enqueue_all(connection, [VerifyBlob(one.hex, name) for one in due])
 
-    async def verify(self, digest: Digest, place: str) -> None:
+    async def verify(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """Read a copy whose turn it is, and write down what it is. Nothing if it has gone, or was read meanwhile.
 
         StorageUnavailable, StoreMismatch: nobody knows then.
@@ -51,7 +53,7 @@ class Scrubbing:
         if store is None or size is None or copy is None or copy.damage is not None or not self._is_due(copy.verified):
             return
         await self.places.check(store)
-        damage = await fault(store, Blob(digest, size), self.pace)
+        damage = await fault(store, Blob(digest, size), paced(attempt, size, self.pace))
         if damage is not None:
             await self.reading.damaged(digest, store, damage)
         else:

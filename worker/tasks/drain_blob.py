@@ -1,5 +1,7 @@
 """Move a blob out of a place."""
 
+from datetime import timedelta
+
 import structlog
 
 from drs_service.domain.digest import Digest
@@ -12,13 +14,14 @@ log = structlog.get_logger()
 
 ATTEMPTS = 3  # after the first; the backlog comes back to what was given up
 AT_ONCE = 4  # among all workers: each reads a whole blob, and may write one
+MAX_SILENCE = timedelta(hours=2)  # a storage may copy terabytes without a word
 
 
 def drain_blob(draining: Draining) -> Task:
     async def run(job: DrainBlob, attempt: Attempt) -> None:
-        await draining.move(Digest.from_hex(job.digest), job.place)
+        await draining.move(Digest.from_hex(job.digest), job.place, attempt)
 
     async def give_up(job: DrainBlob, reason: str) -> None:
         log.error("a blob was not moved", digest=job.digest, place=job.place, reason=reason)
 
-    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE)
+    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE, max_silence=MAX_SILENCE)

@@ -1,5 +1,7 @@
 """See that a place has a good copy of a blob."""
 
+from datetime import timedelta
+
 import structlog
 
 from drs_service.domain.digest import Digest
@@ -12,13 +14,14 @@ log = structlog.get_logger()
 
 ATTEMPTS = 3  # after the first; the backlog comes back to what was given up
 AT_ONCE = 4  # among all workers: each reads and writes a whole blob
+MAX_SILENCE = timedelta(hours=2)  # a storage may copy terabytes without a word
 
 
 def replicate_blob(replicating: Replicating) -> Task:
     async def run(job: ReplicateBlob, attempt: Attempt) -> None:
-        await replicating.replicate(Digest.from_hex(job.digest), job.place)
+        await replicating.replicate(Digest.from_hex(job.digest), job.place, attempt)
 
     async def give_up(job: ReplicateBlob, reason: str) -> None:
         log.error("a copy was not made", digest=job.digest, place=job.place, reason=reason)
 
-    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE)
+    return Task(run=run, give_up=give_up, attempts=ATTEMPTS, at_once=AT_ONCE, max_silence=MAX_SILENCE)
