@@ -3,17 +3,24 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from drs_service.jobs.kinds import ChecksumBlob, SweepOrphans, Tidy, enqueue
+from drs_service.jobs.kinds import ChecksumBlob, SweepOrphans, Tidy, enqueue, kind_of
+from drs_service.jobs.queue import KINDS
+from drs_service.outgoing.http import open_http, open_strangers_http
+from drs_service.parts import open_parts, open_places
 from drs_service.settings import Settings
+from drs_service.usecases.turns import Turns
 from tests.api.traces import query
 from tests.support.deadline import until
 from tests.support.serve import COMMAND, PATIENCE, serving
 from tests.worker.test_worker import database, worker
+from worker.tasks import tasks
 
 DEAD = """
     WITH job AS (
@@ -132,3 +139,29 @@ def test_the_jobs_of_a_service_with_a_database_of_its_own_are_found(
         assert "checksum_backlog" in shown.stdout
     gone = said(Settings(), own_environment, "jobs", "--data-dir", str(roomy / "operated"))
     assert gone.returncode == 78
+
+
+async def test_the_kinds_are_documented_as_they_are(settings: Settings) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    found = re.findall(r"^\| `(\w+)` \| .+ \| (\d+) \| (\d+) \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    documented = {kind: (int(at_once), int(tries), age, silent) for kind, at_once, tries, age, silent in found}
+    assert len(documented) == len(found)
+    async with (
+        open_parts(settings, name="test") as (db, store),
+        open_places(settings, db, store) as places,
+        open_strangers_http(also=()) as http,
+        open_http() as services,
+    ):
+        every = tasks(db, places, http, services, Turns(db), settings)
+    assert documented == {
+        kind_of(kind): (task.at_once, task.attempts, written(task.max_age), written(task.max_silence))
+        for kind, task in every.items()
+    }
+    assert sorted(documented) == KINDS
+
+
+def written(span: timedelta) -> str:
+    if span >= timedelta(days=1):
+        return "1 day" if span.days == 1 else f"{span.days} days"
+    hours, minutes = divmod(span.seconds // 60, 60)
+    return f"{hours} h" if not minutes else f"{minutes} min"
