@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ from drs_service.blobs.keys import key_for
 from drs_service.blobs.opening import open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs
-from drs_service.db.pool import Database
+from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.digest import Digest
-from drs_service.errors import BlobCorrupt
+from drs_service.errors import BlobCorrupt, JobTakenOver
 from drs_service.jobs.kinds import ChecksumBacklog, enqueue
 from drs_service.parts import check_store
 from drs_service.settings import Settings
@@ -124,3 +125,45 @@ async def test_nothing_is_published_of_bytes_that_are_damaged(
 
 async def test_a_blob_that_has_gone_is_no_fault(db: Database, store: BlobStore) -> None:
     await Checksumming(db, store, ["md5"]).work_out(Digest(bytes(32)))
+
+
+class Watched:
+    """An attempt at a job that somebody watches, and that another worker may have by now."""
+
+    def __init__(self, *, taken_over: bool = False) -> None:
+        self.told: list[tuple[int, int | None, str]] = []
+        self._taken_over = taken_over
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        self.told.append((done, total, unit))
+
+    async def conclude(self, connection: Connection) -> None:
+        if self._taken_over:
+            raise JobTakenOver
+
+
+async def test_who_reads_a_blob_tells_how_far_it_is(db: Database, store: BlobStore) -> None:
+    digest, attempt = await kept(db, store, CONTENT), Watched()
+    await Checksumming(db, store, ["md5"]).work_out(digest, attempt=attempt)
+    assert attempt.told[-1] == (len(CONTENT), len(CONTENT), "bytes")
+    assert [done for done, _, _ in attempt.told] == sorted({done for done, _, _ in attempt.told})
+
+
+async def test_a_sweep_tells_how_far_it_is(db: Database, store: BlobStore) -> None:
+    for content in (b"a", b"b"):
+        await kept(db, store, content)
+    attempt = Watched()
+    await Sweep(db, store).run(before=datetime.now(UTC) - timedelta(days=1), attempt=attempt)
+    assert attempt.told == [(1, None, "blobs"), (2, None, "blobs")]
+
+
+async def test_who_comes_too_late_publishes_nothing(db: Database, store: BlobStore) -> None:
+    digest, checksumming = await kept(db, store, CONTENT), Checksumming(db, store, ["md5"])
+    late = Watched(taken_over=True)
+    with pytest.raises(JobTakenOver):
+        await checksumming.work_out(digest, attempt=late)
+    assert await published(db, digest) == {}
+    before = await queued(db)
+    with pytest.raises(JobTakenOver):
+        await checksumming.take_up("", late)
+    assert await queued(db) == before
