@@ -34,7 +34,11 @@ async def show(
             return
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(shown(await jobs.overview(state=wanted, kind=kind, limit=limit)), refresh=True)
+                table = shown(await jobs.overview(state=wanted, kind=kind, limit=limit))
+                if console.is_terminal:
+                    live.update(table, refresh=True)
+                else:  # where nothing can be drawn over, one follows the other
+                    console.print(table)
                 await asyncio.sleep(EVERY)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -70,6 +71,26 @@ async def test_the_table_shows_what_there_is(settings: Settings, own_environment
         ("checksum_blob", "queued", {"type": "checksum_blob", "digest": "00ff"}),
     ]
     assert rows[0]["error"]["code"] == "storage_unavailable"
+
+
+async def test_a_watch_goes_on_until_it_is_ended(settings: Settings, own_environment: dict[str, str]) -> None:
+    await dead(settings)
+    env = own_environment | settings.to_env() | {"COLUMNS": "300"}
+    watch = subprocess.Popen([*COMMAND, "jobs", "--watch"], env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert watch.stdout is not None
+        seen = 0
+        while seen < 2:
+            line = await asyncio.to_thread(watch.stdout.readline)
+            assert line or watch.poll() is None
+            seen += "Nobody answers." in line
+        watch.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(watch.wait, PATIENCE) == 130
+    finally:
+        watch.kill()
+        watch.wait()
+        assert watch.stdout is not None
+        watch.stdout.close()
 
 
 async def test_what_was_given_up_is_done_again_or_forgotten(
