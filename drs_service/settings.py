@@ -215,6 +215,8 @@ class Settings:
             found.append("DRS_S3_ACCESS_KEY_ID: goes with DRS_S3_SECRET_ACCESS_KEY; set both or neither")
         if self.azure_connection_string is not None and (self.azure_account or self.azure_account_key):
             found.append("DRS_AZURE_CONNECTION_STRING: says the account and its key; set it or them")
+        if re.match("(az|abfs):", self.storage_url or "") and not (self.azure_account or self.azure_connection_string):
+            found.append("DRS_STORAGE_URL: az:// needs DRS_AZURE_CONNECTION_STRING or DRS_AZURE_ACCOUNT")
         if self.azure_account_key is not None and self.azure_account is None:
             found.append("DRS_AZURE_ACCOUNT_KEY: goes with DRS_AZURE_ACCOUNT")
         if (self.storage_url or "").startswith("memory:") and self.processes > 1:

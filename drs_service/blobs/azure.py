@@ -96,12 +96,9 @@ class AzureBucket:
         turns = asyncio.Semaphore(COPIES)
 
         async def copied(number: int, source: str, start: int, end: int) -> str:
+            block = block_id(COPY, multipart, number)
             async with turns:
-                block = block_id(COPY, multipart, number)
-                query = {"comp": "block", "blockid": block}
-                origin = await self._keys.as_source(self._at(source), self._container, self._prefix + source)
-                headers = {**origin, "x-ms-source-range": f"bytes={start}-{end - 1}"}
-                await self._call("PUT", name, query=query, headers=headers, missing=source)
+                await self.copy_block(name, block, source, start, end)
             return block
 
         copying = [asyncio.ensure_future(copied(number, *piece)) for number, piece in enumerate(pieces, 1)]
@@ -111,6 +108,12 @@ class AzureBucket:
         finally:
             for one in copying:
                 one.cancel()
+
+    async def copy_block(self, name: str, block: str, source: str, start: int, end: int) -> None:
+        """Have Azure itself read a block of name. KeyError if the source is not there."""
+        origin = await self._keys.as_source(self._at(source), self._container, self._prefix + source)
+        headers = {**origin, "x-ms-source-range": f"bytes={start}-{end - 1}"}
+        await self._call("PUT", name, query={"comp": "block", "blockid": block}, headers=headers, missing=source)
 
     async def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         if start == end:
