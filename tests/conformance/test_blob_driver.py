@@ -77,7 +77,7 @@ async def test_a_reader_sees_all_or_nothing_while_a_writer_publishes(place: Plac
 
 
 async def test_who_looks_behind_the_back_sees_all_or_nothing(place: Place) -> None:
-    keys_to_come = [new_key() for _ in range(20)]
+    keys_to_come = [new_key() for _ in range(place.tries // 2)]
     deadline = time.monotonic() + PATIENCE
 
     def watch() -> set[bytes | None]:

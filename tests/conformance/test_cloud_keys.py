@@ -27,16 +27,22 @@ from drs_service.errors import SettingsInvalid, StorageUnavailable
 EMAIL = "drs@project.example.org"
 
 
-class Tokens(BaseHTTPRequestHandler):
-    """Gives a token that ends in an hour to whoever has signed what he says."""
+class Tokens(ThreadingHTTPServer):
+    """Gives everybody who asks a token that ends in an hour."""
 
-    asked: list[str]
-    status = 200
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.asked: list[str] = []
+        self.status = 200
+
+
+class Answering(BaseHTTPRequestHandler):
+    server: Tokens
 
     def do_POST(self) -> None:
-        self.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        body = json.dumps({"access_token": f"token {len(self.asked)}", "expires_in": 3600}).encode()
-        self.send_response(self.status)
+        self.server.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        body = json.dumps({"access_token": f"token {len(self.server.asked)}", "expires_in": 3600}).encode()
+        self.send_response(self.server.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -47,9 +53,8 @@ class Tokens(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def tokens() -> Iterator[ThreadingHTTPServer]:
-    handler = type("Handler", (Tokens,), {"asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+def tokens() -> Iterator[Tokens]:
+    with Tokens() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -61,7 +66,7 @@ def key() -> rsa.RSAPrivateKey:
 
 
 @pytest.fixture
-def account(tokens: ThreadingHTTPServer, key: rsa.RSAPrivateKey, tmp_path: Path) -> Path:
+def account(tokens: Tokens, key: rsa.RSAPrivateKey, tmp_path: Path) -> Path:
     said = {
         "type": "service_account",
         "client_email": EMAIL,
@@ -73,17 +78,17 @@ def account(tokens: ThreadingHTTPServer, key: rsa.RSAPrivateKey, tmp_path: Path)
     return file
 
 
-async def test_a_service_account_gets_one_token_for_all_requests(account: Path, tokens: ThreadingHTTPServer) -> None:
+async def test_a_service_account_gets_one_token_for_all_requests(account: Path, tokens: Tokens) -> None:
     keys = Token(account)
     request = Request(method="GET", url="http://127.0.0.1/")
     signed = await asyncio.gather(*[keys.sign(request) for _ in range(20)])
     assert {one.headers["Authorization"] for one in signed} == {"Bearer token 1"}
-    [asked] = tokens.RequestHandlerClass.asked  # type: ignore[attr-defined]  # as the fixture made it
+    [asked] = tokens.asked
     assert parse_qs(asked)["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
 
 
-async def test_a_token_that_is_refused_is_told_soon(account: Path, tokens: ThreadingHTTPServer) -> None:
-    tokens.RequestHandlerClass.status = 403  # type: ignore[attr-defined]
+async def test_a_token_that_is_refused_is_told_soon(account: Path, tokens: Tokens) -> None:
+    tokens.status = 403
     bucket = GcsBucket("bucket", "", GcsAccess(credentials_file=account))
     async with asyncio.timeout(8):
         with pytest.raises(StorageUnavailable):

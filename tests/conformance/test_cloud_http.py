@@ -1,0 +1,114 @@
+"""What is asked of a cloud by plain HTTP when it answers badly, or not at all."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from drs_service.blobs.cloud_http import ATTEMPTS, CloudHttp, Request, refusal
+from drs_service.errors import StorageFull, StorageUnavailable
+
+BODY = (b"some ", bytes(600_000), b" and more")
+CUT = 0  # instead of a status: the connection ends
+
+
+class Store(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answering)
+        self.answers: list[int] = []
+        self.bodies: list[bytes] = []
+
+
+class Answering(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Store
+
+    def do_PUT(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        status = self.server.answers.pop(0)
+        if status == CUT:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"said.")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store() as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[CloudHttp]:
+    async def sign(request: Request) -> Request:
+        return request.with_headers(Authorization="signed")
+
+    http = CloudHttp(sign, lambda headers, body: "TheCode")
+    yield http
+    await http.close()
+
+
+async def asked(http: CloudHttp, store: Store, *answers: int) -> tuple[bytes, list[bytes]]:
+    """What came in the end, and the bodies that were sent."""
+    store.answers, store.bodies = list(answers), []
+    url = f"http://127.0.0.1:{store.server_port}/a"
+    try:
+        answer = await http.ask(Request(method="PUT", url=url, body=BODY))
+    finally:
+        assert store.answers == []
+    return answer.body, store.bodies
+
+
+@pytest.mark.parametrize("answers", [(200,), (503, 200), (500, 429, 200), (CUT, 200), (CUT, 503, 200)])
+async def test_what_may_succeed_later_is_asked_again_whole(
+    http: CloudHttp, store: Store, answers: tuple[int, ...]
+) -> None:
+    await asked(http, store, 200)  # so that there is a connection to be used again
+    said, bodies = await asked(http, store, *answers)
+    assert said == b"said."
+    assert bodies == [b"".join(BODY)] * len(answers)
+
+
+@pytest.mark.parametrize("status", [503, CUT])
+async def test_not_for_ever(http: CloudHttp, store: Store, status: int) -> None:
+    with pytest.raises(StorageUnavailable):
+        await asked(http, store, *[status] * ATTEMPTS)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 501, 302])
+async def test_what_is_refused_is_not_asked_again(http: CloudHttp, store: Store, status: int) -> None:
+    with pytest.raises(StorageUnavailable) as caught:
+        await asked(http, store, status)
+    assert (refusal(caught.value).status, refusal(caught.value).code) == (status, "TheCode")
+
+
+@pytest.mark.parametrize("status", [413, 507])
+async def test_a_place_that_is_full_is_told(http: CloudHttp, store: Store, status: int) -> None:
+    with pytest.raises(StorageFull):
+        await asked(http, store, status)
+
+
+async def test_one_that_takes_no_connection_is_missed_soon(http: CloudHttp) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering, bind_and_activate=False) as silent:
+        silent.request_queue_size = 0
+        silent.server_bind()
+        silent.server_activate()
+        port = silent.server_address[1]
+        waiting = [await asyncio.open_connection("127.0.0.1", port)]  # it takes no more than this one
+        async with asyncio.timeout(10):
+            with pytest.raises(StorageUnavailable):
+                await http.ask(Request(method="GET", url=f"http://127.0.0.1:{port}/a"))
+        for _, writer in waiting:
+            writer.close()
+            await writer.wait_closed()
