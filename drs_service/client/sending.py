@@ -7,6 +7,7 @@ begin ──► send ──► … ──► the object      the upload's URL is
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -122,7 +123,11 @@ class Sending:
     async def _past_the_service(self, url: str) -> str:
         size, patience = self._reading.size, self._patience()
         past = Past(self._transfers, self._service_url, url.rpartition("/")[2])
-        cut = await patience.of(past.here)
+        try:
+            cut = await patience.of(past.here)
+        except Rejected:
+            await self._give_up(url)
+            raise
         come = {one.number: one.size for one in cut.parts}
         turns = asyncio.Semaphore(max(BRINGERS, self._how.streams))
 
@@ -146,6 +151,11 @@ class Sending:
         finally:
             hashing.cancel()
         return await patience.of(past.complete)
+
+    async def _give_up(self, url: str) -> None:
+        self._states.forget(self.key)
+        with suppress(NotFound, Unavailable):  # it expires
+            await self._tus.give_up(url)
 
     async def _in_parts(self) -> str:
         size = self._reading.size

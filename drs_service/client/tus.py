@@ -54,6 +54,11 @@ class Tus:
             raise refused(reply)
         return standing(reply, url)
 
+    async def give_up(self, url: str) -> None:
+        reply = await self._transfers.send("DELETE", url, RESUMABLE)
+        if reply.status not in (200, 204):
+            raise refused(reply)
+
     async def send(self, url: str, offset: int, length: int, pieces: AsyncIterable[Buffer]) -> Standing:
         headers = {"Upload-Offset": str(offset), "Content-Length": str(length), "Content-Type": CHUNK}
         reply = await self._transfers.send("PATCH", url, {**RESUMABLE, **headers}, pieces)

@@ -123,6 +123,8 @@ class Reading:
         A place that is not there at all has lost nothing yet: StorageUnavailable.
         """
         await self._places.check(store)
+        if damage == MISSING and await is_there(store, digest):
+            return  # the place was away, and is back
         async with self._database.transaction() as connection:
             if await replicas.damaged(connection, digest, store.place, damage):
                 await enqueue(connection, ReplicateBlob(digest.hex, store.place))
@@ -133,6 +135,14 @@ class Reading:
     async def close(self) -> None:
         """Return when everything is reported."""
         await asyncio.gather(*self._reporting, return_exceptions=True)
+
+
+async def is_there(store: BlobStore, digest: Digest) -> bool:
+    try:
+        await store.stat(digest)
+    except BlobNotFound:
+        return False
+    return True
 
 
 async def fault(store: BlobStore, blob: Blob, pace: Callable[[int], Awaitable[None]] | None = None) -> str | None:

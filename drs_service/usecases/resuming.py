@@ -47,6 +47,7 @@ class Wanted:
     name: FileName
     media_type: str
     size: int | None
+    space: str = DEFAULT_SPACE
     purpose: Purpose = Purpose.OBJECT
     checksums: tuple[Checksum, ...] = ()
     description: str | None = None
@@ -109,14 +110,14 @@ class Resuming:
         for what the object shall be, and what `send` raises for first. There is no upload then: nobody would know its
         id.
         """
-        if not may(principal, Action.CREATE, space=DEFAULT_SPACE):
+        if not may(principal, Action.CREATE, space=wanted.space):
             raise Forbidden
         self._check_size(wanted.size)
         if wanted.parts is not None:
             with self._limiting.admitted(principal.id):
                 return await self._join(principal, wanted, wanted.parts)
         with self._limiting.admitted(principal.id):
-            room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=wanted.size, uploads=1)
+            room = await self._limiting.room(principal.id, wanted.space, size=wanted.size, uploads=1)
             return await self._create(principal, wanted, self._metered(principal.id, first, room) if first else None)
 
     async def _create(self, principal: Principal, wanted: Wanted, first: Sending | None) -> Upload:
@@ -140,7 +141,7 @@ class Resuming:
         return Upload(
             id=upload_id,
             owner=principal.id,
-            space=DEFAULT_SPACE,
+            space=wanted.space,
             name=wanted.name,
             media_type=wanted.media_type,
             size=size,
@@ -171,7 +172,7 @@ class Resuming:
             self._check_size(size)
             # What the parts have is counted already; one that is named twice becomes more.
             more = size - sum(here.values())
-            await self._limiting.room(principal.id, DEFAULT_SPACE, size=more, uploads=1)
+            await self._limiting.room(principal.id, wanted.space, size=more, uploads=1)
             await self._insert(await self._begun(principal, wanted, upload_id, size=size))
         return await self._complete(upload_id)
 

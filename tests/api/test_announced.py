@@ -335,3 +335,4 @@ async def test_only_what_was_announced_comes_whole(client: httpx.AsyncClient) ->
             answer = await send(client, way, path.replace("/tus/", "/uploads/"), b"abc")
             assert_refused(answer, 409, "upload_conflict")
         assert (await client.head(path, headers=begin)).headers["upload-offset"] == "0"
+        assert (await client.delete(path, headers=begin)).status_code == 204

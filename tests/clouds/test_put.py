@@ -81,5 +81,7 @@ async def test_a_service_that_takes_nothing_past_itself_says_so(
         state = {"DRS_URL": service.url, "XDG_STATE_HOME": str(tmp_path / "state")}
         client = Client(tmp_path, own_environment | state)
         done = await asyncio.to_thread(client.run, "put", "--direct", client.file("some", 4))
+        left = await asyncio.to_thread(httpx.get, f"{service.url}/uploads")
+    assert left.json()["uploads"] == []
     assert done.code == 1
     assert "--direct" in done.err

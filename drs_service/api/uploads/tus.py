@@ -14,6 +14,7 @@ from drs_service.api.principals import principal_of
 from drs_service.api.public import PublicUrls
 from drs_service.api.streaming import Bytes
 from drs_service.domain import texts, tus
+from drs_service.domain.access import DEFAULT_SPACE
 from drs_service.domain.checksums import Checksum, checksums, computable
 from drs_service.domain.media_types import media_type
 from drs_service.domain.names import file_name
@@ -139,6 +140,7 @@ def wanted(request: AnyRequest, urls: PublicUrls) -> Wanted:
         if description
         else None,
         tags=texts.tags(tags),
+        space=tus.text(values, "space") or DEFAULT_SPACE,
         wanted=computable(tus.text(values, "checksums") or ""),
         parts=tuple(part_of(url, urls) for url in urls_of_parts) if urls_of_parts is not None else None,
         metadata=metadata,
