@@ -14,10 +14,16 @@ from drs_service.settings import Secret, Settings
 from tests.client.conftest import Client, ended
 from tests.support.bucket import Bucket
 from tests.support.deadline import PATIENCE
+from tests.support.places import CloudServer
 from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 
 MB = 1_000_000
+
+
+@pytest.fixture
+def server(s3: S3Server) -> CloudServer:
+    return s3
 
 
 @pytest.fixture

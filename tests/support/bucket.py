@@ -1,6 +1,9 @@
 """A part of a bucket of S3 that nobody else uses, seen behind the service's back."""
 
 import secrets
+from contextlib import suppress
+
+from botocore.exceptions import ClientError
 
 from drs_service.blobs.access import S3Access
 from drs_service.settings import Settings
@@ -39,6 +42,9 @@ class Bucket:
     def parts(self) -> list[int]:
         """Numbers of the parts that have come to what is begun."""
         client, at = self.server.client, {"Bucket": self.name}
-        begun = client.list_multipart_uploads(**at, Prefix=self.prefix).get("Uploads", ())
-        listings = [client.list_parts(**at, Key=one["Key"], UploadId=one["UploadId"]) for one in begun]
-        return [part["PartNumber"] for listing in listings for part in listing.get("Parts", ())]
+        numbers: list[int] = []
+        for one in client.list_multipart_uploads(**at, Prefix=self.prefix).get("Uploads", ()):
+            with suppress(ClientError):  # it may be over by now, or not quite begun
+                listing = client.list_parts(**at, Key=one["Key"], UploadId=one["UploadId"])
+                numbers += [part["PartNumber"] for part in listing.get("Parts", ())]
+        return numbers
