@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
+from contextlib import suppress
 
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.keys import new_probe_key
-from drs_service.errors import StorageUnavailable
+from drs_service.errors import DrsServiceError, StorageUnavailable
 
 PROBE_SIZE = 4096
 
@@ -22,7 +23,11 @@ class Probing:
         self._probing: asyncio.Task[None] | None = None
 
     async def probe(self) -> None:
-        """StorageUnavailable, StorageFull."""
+        """StorageUnavailable, StorageFull. A failure is never older than the question."""
+        if self._probing is not None and not self._probing.done():
+            with suppress(DrsServiceError):
+                await asyncio.shield(self._probing)
+                return
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(self._probe())
         await asyncio.shield(self._probing)

@@ -125,7 +125,8 @@ async def test_a_storage_that_is_away_loses_nothing(nodes: Nodes, place: CloudPl
     assert await nodes.b.offset(path) == 6 * MIB
     await nodes.b.sent(path, 6 * MIB, CONTENT[6 * MIB :])
     assert await nodes.b.content_of(path) == CONTENT
-    assert (await nodes.a.client.get("/readyz")).status_code == 200
+    ready = await nodes.a.client.get("/readyz")
+    assert ready.status_code == 200, ready.text
 
 
 async def until_turn(settings: Settings) -> None:

@@ -240,6 +240,21 @@ async def test_a_probe_that_nobody_waits_for_any_longer_leaves_nothing(local: Lo
     assert local.raw_keys() == local.leftovers() == []
 
 
+async def test_a_probe_that_failed_answers_nobody_who_asked_after_it_had_begun(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.touch()
+    driver = LocalDriver(root)
+    early = asyncio.create_task(driver.probe())
+    await asyncio.sleep(0)  # the probe is under way now, and not in its first thread yet
+    await asyncio.sleep(0)
+    late = asyncio.create_task(driver.probe())
+    early.add_done_callback(lambda _: root.unlink())
+    with pytest.raises(StorageUnavailable):
+        await early
+    await late
+    await driver.close()
+
+
 def synced(root: Path, key: str) -> "list[str]":
     """The directories that a process of its own syncs as it publishes under key, in order."""
     done = subprocess.run([sys.executable, "-c", PUBLISHER, str(root), key], capture_output=True, text=True, check=True)

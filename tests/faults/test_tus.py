@@ -342,7 +342,7 @@ async def test_what_expired_goes_with_its_bytes_and_what_lives_stays(service: Se
         assert len(staged_files(service.settings)) == 1
         await tus.sent(living, 1000, CONTENT[1000:])
         assert await tus.content_of(living) == CONTENT
-        assert (await tus.client.head(expired, headers=VERSION)).status_code == 404
+        assert (await tus.client.head(expired, headers=VERSION)).status_code == 410
         await blobs.close()
 
 
