@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from drs_service.blobs.bucket import Bucket, Source
 from drs_service.blobs.driver import Buffer
+from drs_service.blobs.spool import Room, Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +19,12 @@ class Sizes:
     """Bytes of one staged object, more or less: no object has more than 10,000 parts."""
     parts_at_once: int = 4
     """Requests under way for one upload."""
+    waiting: int = 64 * 1024**2
+    """Bytes of all uploads of a process that wait in memory until there is a part of them; more do on disk."""
 
 
 class Arriving:
-    """Goes into one object, or into several if it is very long. What is short stays in memory until it is closed."""
+    """Goes into one object, or into several if it is very long. What is short stays here until it is closed."""
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class Arriving:
         new_name: Callable[[], Awaitable[str]],
         *,
         turns: asyncio.Semaphore,
+        room: Room,
         sizes: Sizes,
         on_part: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -40,33 +44,32 @@ class Arriving:
         self._on_part = on_part
         self._turns = turns
         self._sizes = sizes
-        self._buffer = bytearray()
+        self._spool = Spool(room)
         self._growing: Growing | None = None
         self._grown: list[Growing] = []
 
-    @property
-    def held(self) -> bytes | None:
+    async def held(self) -> bytes | None:
         """All of it, while none of it is in the bucket."""
-        return bytes(self._buffer) if self._growing is None and not self._grown else None
+        return await self._spool.content() if self._growing is None and not self._grown else None
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
-                if len(self._buffer) == self._sizes.part:
+                if self._spool.size == self._sizes.part:
                     await self._send()
-                taken = rest[: self._sizes.part - len(self._buffer)]
-                self._buffer += taken
+                taken = rest[: self._sizes.part - self._spool.size]
+                await self._spool.write(taken)
                 self.size += len(taken)
                 rest = rest[len(taken) :]
 
     async def _send(self) -> None:
-        """Let the buffer go, as a part."""
+        """Let what waits go, as a part."""
         if self._on_part is not None:
             await self._on_part()
-        body = bytes(self._buffer)
         growing = await self._begun()
-        self._buffer = bytearray()
+        body = await self._spool.content()
+        self._spool.clear()
         await growing.send(body)
         if growing.size >= self._sizes.largest:
             await self._grow()
@@ -90,10 +93,10 @@ class Arriving:
 
         May be called again if it failed.
         """
-        if self._buffer:
-            body = bytes(self._buffer)
+        if self._spool.size:
             growing = await self._begun()
-            self._buffer = bytearray()
+            body = await self._spool.content()
+            self._spool.clear()
             await growing.end(body)
         if self._growing is not None:
             await self._grow()
@@ -103,7 +106,7 @@ class Arriving:
 
     async def abandon(self) -> None:
         """Leave nothing of it in the bucket. May be called whatever became of the other calls, and twice."""
-        self._buffer = bytearray()
+        self._spool.clear()
         growing, self._growing = self._growing, None
         if growing is not None:
             self._grown.append(growing)

@@ -4,15 +4,15 @@
     <prefix>staging/owners/…, parts/…       on their way in: `owners.py`
     <prefix>staging/waiting/<handle>/…      on their way in by and by: `chain.py`
 
-What fits in one part waits in memory and is published by one request. What is longer is staged by parts, and copied to
-its key within the bucket: there is no rename. What was staged stays until discard, so that it can be published again
-if a sweep took the key in between. A key that is there is not written to; should two come at once, both write the same
-verified bytes.
+What fits in one part waits in this process and is published by one request. What is longer is staged by parts, and
+copied to its key within the bucket: there is no rename. What was staged stays until discard, so that it can be
+published again if a sweep took the key in between. A key that is there is not written to; should two come at once, both
+write the same verified bytes.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
 import structlog
 
@@ -22,6 +22,7 @@ from drs_service.blobs.chain import Chain, Segment, crowd, new_name
 from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.blobs.owners import STAGING, Owner
 from drs_service.blobs.probing import Probing
+from drs_service.blobs.spool import Room
 from drs_service.domain.uploads import Mark
 from drs_service.errors import StorageUnavailable, Unavailable, UploadBusy, UploadLost
 
@@ -44,15 +45,14 @@ class CloudDriver:
         self.crowd = crowd
         self.sizes = sizes
         self._turns = asyncio.Semaphore(PARTS_AT_ONCE)
+        self._room = Room(sizes.waiting)
         self._owner = Owner(bucket)
         self._waiting: set[str] = set()
         self._probing = Probing(self)
         self._behind: set[asyncio.Task[None]] = set()
 
     async def stage(self) -> "CloudStaged":
-        sizes, owner = self.sizes, self._owner
-        arriving = Arriving(self.bucket, owner.new_name, turns=self._turns, sizes=sizes, on_part=owner.live)
-        return CloudStaged(self, arriving)
+        return CloudStaged(self, self._arriving(self._owner.new_name, on_part=self._owner.live))
 
     async def begin(self) -> str:
         return secrets.token_hex(16)  # no object yet is as good as an empty one
@@ -72,7 +72,12 @@ class CloudDriver:
         async def name() -> str:
             return folder + new_name(0)
 
-        return Arriving(self.bucket, name, turns=self._turns, sizes=self.sizes)
+        return self._arriving(name)
+
+    def _arriving(
+        self, new_name: Callable[[], Awaitable[str]], on_part: Callable[[], Awaitable[None]] | None = None
+    ) -> Arriving:
+        return Arriving(self.bucket, new_name, turns=self._turns, room=self._room, sizes=self.sizes, on_part=on_part)
 
     async def forget(self, handle: str) -> None:
         folder = f"{WAITING}{handle}/"
@@ -156,7 +161,7 @@ class CloudStaged:
         await self._arriving.write(chunks)
 
     async def publish(self, key: str) -> None:
-        short = self._arriving.held
+        short = await self._arriving.held()
         if short is not None:
             await self._driver.bucket.put(key, short, absent_only=True)
             return
@@ -240,7 +245,7 @@ class CloudWaiting:
         if self._news:
             # The mark before has been written down by now: nobody needs the one before that.
             await self._delete(self._chain.superseded)
-            short = self._arriving.held
+            short = await self._arriving.held()
             added = [Segment(one.name.removeprefix(self._folder), one.size) for one in await self._arriving.close()]
             superseded = () if self._tail is None else (self._tail.name,)
             self._chain = Chain((*self._settled, *added), superseded)
@@ -286,7 +291,7 @@ class CloudWaiting:
             at += segment.size
 
     async def publish(self, key: str) -> None:
-        short = self._arriving.held
+        short = await self._arriving.held()
         if short is not None and not self._settled:
             await self._bucket.put(key, short, absent_only=True)
             return

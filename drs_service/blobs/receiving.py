@@ -12,6 +12,8 @@ from drs_service.domain.checksums import Checksum
 from drs_service.errors import UploadTooLarge
 
 BLOCK_SIZE = 512 * 1024  # bytes hashed and written by one hop to a thread
+SHORT_BLOCK_SIZE = 64 * 1024  # the same, while blocks of so many uploads fill up that they take MOST_WAITING of memory
+MOST_WAITING = 48 * 1024**2  # bytes
 INLINE_SIZE = 32 * 1024  # below this, hashing is cheaper than a hop
 
 
@@ -19,6 +21,18 @@ class Hasher(Protocol):
     """Sees every block."""
 
     def update(self, block: list[Buffer]) -> None: ...
+
+
+class Block:
+    """Chunks that are hashed and written together."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Buffer] = []
+        self.size = 0
+
+    def add(self, chunk: Buffer) -> None:
+        self.chunks.append(chunk)
+        self.size += len(chunk)
 
 
 class Arrival:
@@ -61,6 +75,8 @@ class Receiving:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(thread_name_prefix="hashing")
+        self._waiting = 0
+        """Bytes in blocks, of all who send."""
 
     async def absorb(
         self,
@@ -77,40 +93,44 @@ class Receiving:
         """
         size = 0
         behind: asyncio.Task[None] | None = None
-        block: list[Buffer] = []
-        block_size = 0
+        block = Block()
         try:
             async for chunk in source:
                 size += len(chunk)
                 if size > most:
                     raise UploadTooLarge(f"The upload has more than the {most} bytes that are accepted.")
-                block.append(chunk)
-                block_size += len(chunk)
-                if block_size >= BLOCK_SIZE:
+                block.add(chunk)
+                self._waiting += len(chunk)
+                if block.size >= (BLOCK_SIZE if self._waiting < MOST_WAITING else SHORT_BLOCK_SIZE):
                     if behind is not None:
                         await behind
                     behind = asyncio.create_task(self._take(block, hashing, staged, on_block))
-                    block, block_size = [], 0
+                    block = Block()
             if behind is not None:
                 await behind
-            if block_size > INLINE_SIZE:
-                await self._take(block, hashing, staged, None)
-            elif block_size:
-                hashing.update(block)
-                await staged.write(block)
+            last, block = block, Block()
+            await self._take(last, hashing, staged, None)
         finally:
+            self._waiting -= block.size
             if behind is not None:
                 # Its error is not ours to raise here: either it has been, or another came first.
                 await asyncio.gather(behind, return_exceptions=True)
 
     async def _take(
-        self, block: list[Buffer], hashing: Hasher, staged: Staged, on_block: Callable[[], Awaitable[None]] | None
+        self, block: Block, hashing: Hasher, staged: Staged, on_block: Callable[[], Awaitable[None]] | None
     ) -> None:
-        hashed = asyncio.get_running_loop().run_in_executor(self._threads, hashing.update, block)
         try:
-            await staged.write(block)
+            if block.size > INLINE_SIZE:
+                hashed = asyncio.get_running_loop().run_in_executor(self._threads, hashing.update, block.chunks)
+                try:
+                    await staged.write(block.chunks)
+                finally:
+                    await hashed
+            elif block.size:
+                hashing.update(block.chunks)
+                await staged.write(block.chunks)
         finally:
-            await hashed
+            self._waiting -= block.size
         if on_block is not None:
             await on_block()
 

@@ -358,6 +358,36 @@ async def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_memory_does_not_grow_with_those_who_have_paused(tmp_path: Path) -> None:
+    store = BlobStore(LocalDriver(tmp_path / "store"), place="primary", max_bytes=MAX_BYTES)
+    senders, sent = 400, 125 * 4096
+    paused, go_on = asyncio.Semaphore(0), asyncio.Event()
+    before = resident()
+
+    async def pausing() -> AsyncIterator[Buffer]:
+        for _ in range(sent // 4096):
+            yield bytearray(4096)
+            await asyncio.sleep(0)
+        paused.release()
+        await go_on.wait()
+        yield b"end"
+
+    async def upload() -> Blob:
+        async with store.receive(pausing()) as arrival:
+            return arrival.blob
+
+    uploads = [asyncio.create_task(upload()) for _ in range(senders)]
+    for _ in uploads:
+        await paused.acquire()
+    assert resident() - before < senders * sent / 2
+    go_on.set()
+    expected = Digest(hashlib.sha256(bytes(sent // 4096 * 4096) + b"end").digest())
+    assert {(blob.digest, blob.size) for blob in await asyncio.gather(*uploads)} == {
+        (expected, sent // 4096 * 4096 + 3)
+    }
+    await store.close()
+
+
 def resident() -> int:
     """Bytes of memory this process holds now."""
     statistics = Path("/proc/self/statm")

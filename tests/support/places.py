@@ -22,7 +22,7 @@ from tests.support.faults import NEVER, FailAfter, Slow
 
 DELAY = 0.001
 # The least that S3 takes, so that what is not very long is more than one part, and more than one object.
-SMALL_PARTS = Sizes(part=LEAST_PART, largest=2 * LEAST_PART)
+SMALL_PARTS = Sizes(part=LEAST_PART, largest=2 * LEAST_PART, waiting=1024**2)
 
 
 class Place(Protocol):
