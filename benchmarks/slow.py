@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from benchmarks.load import body_left, connected, head, request
 from benchmarks.measuring import AtMost, Row, compared, limited
 from benchmarks.memory import Peak, ours_of, resident
 from benchmarks.programs import run
+from benchmarks.s3 import settings_of
 from benchmarks.scale import KIB, Scale
 from benchmarks.servers import PATIENCE, Server, first_line, service, workplace
+from tests.support.s3 import S3Server, missing
 
 SMALL = 4 * KIB
 MOST = 300  # MiB
@@ -20,8 +22,17 @@ MOST = 300  # MiB
 
 def slow(scale: Scale) -> list[Row]:
     """Many send a few bytes a second, by PUT and by tus: p99 of other requests meanwhile, and the memory it takes."""
+    with workplace() as place:
+        rows = measured(scale, place, "")
+        if not missing():
+            with S3Server.started(place / "s3") as server:
+                rows += measured(scale, place, " to S3", settings_of(server))
+    return rows
+
+
+def measured(scale: Scale, place: Path, where: str, settings: Mapping[str, str] | None = None) -> list[Row]:
     idle, busy, peaks = [], [], []
-    with workplace() as place, service(place / "data") as ours:
+    with service(place / f"data{where.replace(' ', '-')}", settings=settings) as ours:
         object_id = stored(place / "small", ours)
         urls = [f"{ours.url}/ga4gh/drs/v1/objects/{object_id}", f"{ours.url}/data/{object_id}"]
         web = [pid for pid in ours_of(ours.pid) if b"\0web\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -31,7 +42,7 @@ def slow(scale: Scale) -> list[Row]:
             with Peak(lambda: resident(web)) as peak, sending_slowly(ours, scale.slow_senders):
                 busy.append(ninety_ninth(urls, seconds=scale.slow_seconds))
             peaks.append(peak.highest)
-    what = f"{scale.slow_senders:,} slow uploads"
+    what = f"{scale.slow_senders:,} slow uploads{where}"
     return [
         compared(f"{what}: p99 of GET, against idle", ours=busy, baseline=idle, unit="µs", target=AtMost(bound=2.0)),
         limited(f"{what}: memory of the web process", peaks, unit="MiB", target=AtMost(bound=MOST)),

@@ -1,7 +1,8 @@
 """Many uploads that take their time: `python -m benchmarks.trickle URL SENDERS`.
 
-Half of them are a PUT, half a PATCH of tus, each over its own connection. Says so when all are under way, sends a few
-bytes of each once a second until its input ends, and then ends them: each has to be answered 201, or 204.
+Half of them are a PUT, half a PATCH of tus, each over its own connection. Each begins with more than a few bytes, but
+less than is kept at once. Says so when all are under way, sends a few bytes of each once a second until its input ends,
+and then ends them: each has to be answered 201, or 204.
 """
 
 import select
@@ -13,7 +14,8 @@ from benchmarks.load import begin_tus, connected, going_on, head, request
 
 EVERY = 1.0  # seconds
 BYTES = b"8\r\nfew more\r\n"
-LENGTH = 1024**2  # bytes of an upload of tus, of which few come
+FIRST = b"96000\r\n" + bytes(0x96000) + b"\r\n"  # 600 KiB
+LENGTH = 2 * 1024**2  # bytes of an upload of tus, of which few come
 CHUNKED = "transfer-encoding: chunked\r\n"
 
 
@@ -33,10 +35,10 @@ def begun(url: str, number: int) -> tuple[socket.socket, bytes]:
     """A connection on which an upload is under way, and what shall be answered in the end."""
     connection = connected(url)
     if number % 2:
-        connection.sendall(request("PUT", f"{url}/upload/{number}", CHUNKED) + BYTES)
+        connection.sendall(request("PUT", f"{url}/upload/{number}", CHUNKED) + FIRST)
         return connection, b"201"
     at = begin_tus(connection, f"{url}/tus", LENGTH)
-    connection.sendall(request("PATCH", at, going_on(0) + CHUNKED) + BYTES)
+    connection.sendall(request("PATCH", at, going_on(0) + CHUNKED) + FIRST)
     return connection, b"204"
 
 

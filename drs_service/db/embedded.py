@@ -26,6 +26,7 @@ from drs_service.errors import PostgresFailed
 SUPERUSER = "postgres"
 DATABASE = "drs"  # of a service
 STOP_PATIENCE = 30.0  # seconds for a fast shutdown, which writes a checkpoint; after that the next start recovers
+STOP_REMINDER = 1.0  # seconds
 
 
 class EmbeddedPostgres:
@@ -218,13 +219,22 @@ class EmbeddedPostgres:
         """See to it that no postmaster of ours is running."""
         if self._process is not None:
             for wish in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                self._process.send_signal(wish)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_PATIENCE)
+                if self._ends_when_told(wish):
                     break
         if self._watchdog is not None:
             self._watchdog.dismiss()
             self._watchdog = None
+
+    def _ends_when_told(self, wish: signal.Signals) -> bool:
+        """Told again and again: a postmaster that is about to wait for its first client may miss one signal."""
+        assert self._process is not None
+        deadline = time.monotonic() + STOP_PATIENCE
+        while time.monotonic() < deadline:
+            self._process.send_signal(wish)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_REMINDER)
+                return True
+        return False
 
 
 def url_at(socket_directory: Path, database: str) -> str:

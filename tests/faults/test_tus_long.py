@@ -20,7 +20,7 @@ from tests.support.deadline import more_than, until
 from tests.support.nodes import Node, node_of_its_own
 from tests.support.stubborn import WAYS, Stubborn
 
-UPLOADS = int(os.environ.get("FAULT_UPLOADS", "300"))
+UPLOADS = int(os.environ.get("FAULT_UPLOADS", "200"))
 SEED = int(os.environ.get("FAULT_SEED", "1"))
 BETWEEN = 15  # uploads, from one fault to the next
 SENDERS = 12

@@ -20,6 +20,7 @@ from drs_service.jobs.tasks import Task
 from drs_service.outgoing.http import open_strangers_http
 from drs_service.settings import Settings
 from drs_service.usecases.verifying import Verifying
+from tests.api.traces import query
 from tests.support import server
 from tests.support.elsewhere import Elsewhere, Held, cut, elsewhere, failing, redirect
 from tests.support.registries import drip, flood, never
@@ -149,6 +150,8 @@ async def test_another_worker_finishes_what_a_killed_one_began(
         await asyncio.wait_for(held.began.wait(), 20)
         first.kill()
     assert (await get(client, object_id)).status_code == 202
+    # As if its heartbeat had been silent for long.
+    await query(settings, "UPDATE pgqueuer SET heartbeat = now() - interval '1 hour'")
     held.let_go.set()
     with worker(settings, own_environment):
         answer = await settled(client, object_id)
