@@ -40,6 +40,7 @@ async def body_of(
         more = message.get("more_body", False)
         if body := message.get("body", b""):
             yield body
+        del message, body  # a sender that pauses now holds nothing here
 
 
 def content_length(request: AnyRequest) -> int | None:

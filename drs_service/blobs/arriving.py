@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from drs_service.blobs.bucket import Bucket, Source
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.spool import Room, Spool
+from drs_service.blobs.spool import Spool
+
+SMALL = 64 * 1024  # bytes of memory that nobody has to wait for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,34 +35,44 @@ class Arriving:
         new_name: Callable[[], Awaitable[str]],
         *,
         turns: asyncio.Semaphore,
-        room: Room,
+        spool: Spool,
         sizes: Sizes,
         on_part: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """new_name is asked before anything is in the bucket, and on_part is called before each part."""
-        self.size = 0
+        """new_name is asked before anything is in the bucket, and on_part is called before each part.
+
+        spool holds what it begins with, and is cleared by abandon.
+        """
+        self.spool = spool
+        """What is not under way into the bucket yet, or all of it if it is short."""
+        self.size = self.spool.size
         """Bytes written."""
         self._bucket = bucket
         self._new_name = new_name
         self._on_part = on_part
         self._turns = turns
         self._sizes = sizes
-        self._spool = Spool(room)
+        self._is_ending = False
         self._growing: Growing | None = None
         self._grown: list[Growing] = []
 
-    async def held(self) -> bytes | None:
-        """All of it, while none of it is in the bucket."""
-        return await self._spool.content() if self._growing is None and not self._grown else None
+    @property
+    def is_short(self) -> bool:
+        """Whether all of it is still here."""
+        return self._growing is None and not self._grown
+
+    async def put(self, key: str) -> None:
+        """All of it into the bucket by one request, if it is short; nothing if the key is there."""
+        await put_whole(self._bucket, key, self.spool, self._turns, absent_only=True)
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
-                if self._spool.size == self._sizes.part:
+                if self.spool.size == self._sizes.part:
                     await self._send()
-                taken = rest[: self._sizes.part - self._spool.size]
-                await self._spool.write(taken)
+                taken = rest[: self._sizes.part - self.spool.size]
+                await self.spool.write(taken)
                 self.size += len(taken)
                 rest = rest[len(taken) :]
 
@@ -68,8 +81,8 @@ class Arriving:
         if self._on_part is not None:
             await self._on_part()
         growing = await self._begun()
-        body = await self._spool.content()
-        self._spool.clear()
+        body = await self.spool.content()
+        self.spool.clear()
         await growing.send(body)
         if growing.size >= self._sizes.largest:
             await self._grow()
@@ -93,11 +106,10 @@ class Arriving:
 
         May be called again if it failed.
         """
-        if self._spool.size:
+        if self.spool.size and not self._is_ending:
             growing = await self._begun()
-            body = await self._spool.content()
-            self._spool.clear()
-            await growing.end(body)
+            self._is_ending = True
+            await growing.end(self.spool)
         if self._growing is not None:
             await self._grow()
         for one in self._grown:
@@ -106,13 +118,15 @@ class Arriving:
 
     async def abandon(self) -> None:
         """Leave nothing of it in the bucket. May be called whatever became of the other calls, and twice."""
-        self._spool.clear()
         growing, self._growing = self._growing, None
         if growing is not None:
             self._grown.append(growing)
-        for one in self._grown:
-            await one.abandon()
-        self._grown = []
+        try:
+            for one in self._grown:
+                await one.abandon()
+            self._grown = []
+        finally:
+            self.spool.clear()  # not before: it may be on its way
 
 
 class Growing:
@@ -124,7 +138,7 @@ class Growing:
         self._bucket = bucket
         self._turns = turns
         self._own_turns = asyncio.Semaphore(parts_at_once)
-        self._whole = b""
+        self._whole: Spool | None = None
         self._beginning: asyncio.Task[str] | None = None
         self._parts: list[asyncio.Task[str]] = []
         self._ending: asyncio.Task[None] | None = None
@@ -150,13 +164,15 @@ class Growing:
             self._turns.release()
             self._own_turns.release()
 
-    async def end(self, body: bytes) -> None:
-        """The last part, or all of it."""
+    async def end(self, rest: Spool) -> None:
+        """The last part, or all of it: that stays where it is until it is sent."""
         if self._parts:
+            body = await rest.content()
+            rest.clear()
             await self.send(body)
         else:
-            self._whole = body
-            self.size = len(body)
+            self._whole = rest
+            self.size = rest.size
 
     async def close(self) -> None:
         """May be called again, also if it failed."""
@@ -165,12 +181,11 @@ class Growing:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
-        if self._beginning is None:
-            await self._bucket.put(self.name, self._whole)
-        else:
+        if self._whole is not None:
+            await put_whole(self._bucket, self.name, self._whole, self._turns)
+        elif self._beginning is not None:
             tags = await asyncio.gather(*self._parts)
             await self._bucket.complete(self.name, self._beginning.result(), tags)
-        self._whole = b""
 
     async def abandon(self) -> None:
         # A part that arrived after the others had been forgotten would stay for ever.
@@ -183,3 +198,11 @@ class Growing:
 
     def _is_whole(self) -> bool:
         return self._ending is not None and self._ending.exception() is None
+
+
+async def put_whole(
+    bucket: Bucket, name: str, spool: Spool, turns: asyncio.Semaphore, *, absent_only: bool = False
+) -> None:
+    """Out of where it waits into memory once there is a turn for it, if that is much."""
+    async with turns if spool.size > SMALL else nullcontext():
+        await bucket.put(name, await spool.content(), absent_only=absent_only)

@@ -22,7 +22,7 @@ from drs_service.blobs.chain import Chain, Segment, crowd, new_name
 from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.blobs.owners import STAGING, Owner
 from drs_service.blobs.probing import Probing
-from drs_service.blobs.spool import Room
+from drs_service.blobs.spool import Room, Spool
 from drs_service.domain.uploads import Mark
 from drs_service.errors import StorageUnavailable, Unavailable, UploadBusy, UploadLost
 
@@ -66,18 +66,23 @@ class CloudDriver:
     def let_go(self, handle: str) -> None:
         self._waiting.discard(handle)
 
-    def arriving_in(self, folder: str) -> Arriving:
-        """Bytes for a new segment of what waits."""
+    def arriving_in(self, folder: str, spool: Spool | None = None) -> Arriving:
+        """Bytes for a new segment of what waits, which begins with those of spool."""
 
         async def name() -> str:
             return folder + new_name(0)
 
-        return self._arriving(name)
+        return self._arriving(name, spool=spool)
 
     def _arriving(
-        self, new_name: Callable[[], Awaitable[str]], on_part: Callable[[], Awaitable[None]] | None = None
+        self,
+        new_name: Callable[[], Awaitable[str]],
+        *,
+        on_part: Callable[[], Awaitable[None]] | None = None,
+        spool: Spool | None = None,
     ) -> Arriving:
-        return Arriving(self.bucket, new_name, turns=self._turns, room=self._room, sizes=self.sizes, on_part=on_part)
+        turns, spool = self._turns, spool or Spool(self._room)
+        return Arriving(self.bucket, new_name, turns=turns, spool=spool, sizes=self.sizes, on_part=on_part)
 
     async def forget(self, handle: str) -> None:
         folder = f"{WAITING}{handle}/"
@@ -161,9 +166,8 @@ class CloudStaged:
         await self._arriving.write(chunks)
 
     async def publish(self, key: str) -> None:
-        short = await self._arriving.held()
-        if short is not None:
-            await self._driver.bucket.put(key, short, absent_only=True)
+        if self._arriving.is_short:
+            await self._arriving.put(key)
             return
         if self._sources is None:
             self._sources = await self._arriving.close()
@@ -211,11 +215,8 @@ class CloudWaiting:
         except KeyError as error:
             raise UploadLost(segment=last.name) from error
 
-    async def _take_back(self, tail: Segment, content: bytes | None = None) -> None:
+    async def _take_back(self, tail: Segment) -> None:
         self._tail = tail
-        if content is not None:
-            await self._arriving.write([content])
-            return
         async for piece in self._bucket.read(self._folder + tail.name, 0, tail.size):
             await self._arriving.write([piece])
 
@@ -245,14 +246,16 @@ class CloudWaiting:
         if self._news:
             # The mark before has been written down by now: nobody needs the one before that.
             await self._delete(self._chain.superseded)
-            short = await self._arriving.held()
             added = [Segment(one.name.removeprefix(self._folder), one.size) for one in await self._arriving.close()]
             superseded = () if self._tail is None else (self._tail.name,)
             self._chain = Chain((*self._settled, *added), superseded)
-            self._arriving = self._driver.arriving_in(self._folder)
-            self._tail = None
+            spool = self._arriving.spool
             if added[-1].size < self._bucket.least_part:
-                await self._take_back(added[-1], short)
+                self._tail = added[-1]
+            else:
+                self._tail = None
+                spool.clear()
+            self._arriving = self._driver.arriving_in(self._folder, spool)
             await self._join()
         return Mark(self._chain.size, self._chain.notes)
 
@@ -291,9 +294,8 @@ class CloudWaiting:
             at += segment.size
 
     async def publish(self, key: str) -> None:
-        short = await self._arriving.held()
-        if short is not None and not self._settled:
-            await self._bucket.put(key, short, absent_only=True)
+        if self._arriving.is_short and not self._settled:
+            await self._arriving.put(key)
             return
         if self._sources is None:
             kept = self._settled if self._news else self._chain.segments

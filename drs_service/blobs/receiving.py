@@ -101,6 +101,7 @@ class Receiving:
                     raise UploadTooLarge(f"The upload has more than the {most} bytes that are accepted.")
                 block.add(chunk)
                 self._waiting += len(chunk)
+                del chunk  # the block alone holds it while nothing more comes
                 if block.size >= (BLOCK_SIZE if self._waiting < MOST_WAITING else SHORT_BLOCK_SIZE):
                     if behind is not None:
                         await behind

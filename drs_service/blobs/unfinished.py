@@ -60,6 +60,7 @@ class Unfinished:
             try:
                 async for chunk in source:
                     yield chunk
+                    del chunk
             except DrsServiceError as error:
                 failure = error
 
