@@ -19,6 +19,7 @@ from benchmarks import (
     s3,
     slow,
     startup,
+    upkeep,
     uploads,
 )
 from benchmarks.measuring import Row, table
@@ -40,6 +41,8 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "s3": s3.s3,
     "direct": direct.direct,
     "jobs": jobs.jobs,
+    "verify": upkeep.verify,
+    "sweep": upkeep.sweep,
     "memory": memory.memory,
     "startup": startup.startup,
 }
