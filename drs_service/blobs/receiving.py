@@ -136,10 +136,17 @@ class Receiving:
             await on_block()
 
     async def hash(self, pieces: AsyncIterable[Buffer], hashing: Hasher) -> None:
-        """Let hashing see what was written before."""
+        """Let hashing see what was written before, one piece behind the one that is being read."""
         loop = asyncio.get_running_loop()
-        async for piece in pieces:
-            await loop.run_in_executor(self._threads, hashing.update, [piece])
+        behind: asyncio.Future[None] | None = None
+        try:
+            async for piece in pieces:
+                if behind is not None:
+                    await behind
+                behind = loop.run_in_executor(self._threads, hashing.update, [piece])
+        finally:
+            if behind is not None:
+                await behind
 
     def close(self) -> None:
         self._threads.shutdown()
