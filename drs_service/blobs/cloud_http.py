@@ -65,13 +65,14 @@ CodeIn = Callable[[Mapping[str, str], bytes], str]
 class CloudHttp:
     """Errors are `StorageUnavailable`; what the store has said of them, if anything, `refusal` tells."""
 
-    def __init__(self, sign: Sign, code_in: CodeIn) -> None:
+    def __init__(self, sign: Sign, code_in: CodeIn, *, attempts: int = ATTEMPTS) -> None:
         self._sign = sign
+        self._attempts = attempts
         self._code_in = code_in
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, request: Request) -> Answer:
-        response = await self._answered(request)
+        response = await self.answered(request)
         async with response:
             with translated():
                 return Answer(response.headers, await response.read())
@@ -80,7 +81,7 @@ class CloudHttp:
         """The bytes [start, end) as one answer gives them, which goes on when the object is deleted meanwhile."""
         request = request.with_headers(Range=f"bytes={start}-{end - 1}")
         try:
-            response = await self._answered(request)
+            response = await self.answered(request)
         except StorageUnavailable as error:
             if refusal(error).status == 416:
                 raise BlobCorrupt(key=name, ends=start) from error
@@ -98,14 +99,15 @@ class CloudHttp:
                 response.close()  # what is still to come is not waited for
             response.release()
 
-    async def _answered(self, request: Request) -> aiohttp.ClientResponse:
+    async def answered(self, request: Request) -> aiohttp.ClientResponse:
+        """An answer that says yes, of which the body is still to come."""
         attempt = 1
         while True:
             try:
                 return await self._sent(await self._sign(request))
             except StorageUnavailable as error:
                 said = refusal(error)
-                if attempt == ATTEMPTS or said.status not in {0, *WORTH_AGAIN}:
+                if attempt == self._attempts or said.status not in {0, *WORTH_AGAIN}:
                     raise
             await asyncio.sleep(random.uniform(0.5, 1) * PAUSE * 2**attempt)  # noqa: S311  # a pause is no secret
             attempt += 1

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
 from s3fs import S3FileSystem
 
 from drs_service.blobs.access import S3Access
@@ -13,6 +14,8 @@ from drs_service.blobs.bucket import Found, Overrides, Source
 from drs_service.blobs.driver import Buffer, PartHere
 from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.s3_errors import MISSING, MISSING_MULTIPART, PRECONDITION, UNSATISFIABLE, code_of, translated
+from drs_service.blobs.s3_short import Address, ShortWay
+from drs_service.blobs.sigv4 import Key
 from drs_service.blobs.spans import spans
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 
@@ -30,6 +33,7 @@ READ_SIZE = MIB
 CONNECTIONS = 512  # a slow reader holds one for long
 CONNECT_TIMEOUT = 2  # seconds
 READ_TIMEOUT = 60
+SAMPLE = "sample"  # a name
 ATTEMPTS = 3  # botocore's, of what may succeed later: nobody else tries again
 
 
@@ -45,6 +49,7 @@ class S3Bucket:
         self._opening = asyncio.Lock()
         self._filesystem: S3FileSystem | None = None
         self._client: Any = None
+        self._short: ShortWay | None = None
 
     async def put(self, name: str, body: bytes, *, absent_only: bool = False) -> None:
         condition = {"IfNoneMatch": "*"} if absent_only else {}
@@ -215,6 +220,8 @@ class S3Bucket:
         return str(url)
 
     async def close(self) -> None:
+        if self._short is not None:
+            await self._short.close()
         if self._client is not None:
             await self._client.close()
 
@@ -223,6 +230,10 @@ class S3Bucket:
         client = await self._opened()
         try:
             async with translated():
+                if self._short is not None:
+                    answer = await self._short.call(method, self._prefix + name, arguments)
+                    if answer is not None:
+                        return answer
                 return await getattr(client, method)(Bucket=self._bucket, Key=self._prefix + name, **arguments)
         except StorageUnavailable as error:
             if code_of(error) in MISSING:
@@ -241,8 +252,30 @@ class S3Bucket:
                 if self._client is None:
                     self._filesystem = filesystem(self._access)
                     async with translated():
-                        self._client = await self._filesystem.set_session()
+                        client = await self._filesystem.set_session()
+                        self._short = await self._short_way(client)
+                        self._client = client
         return self._client
+
+    async def _short_way(self, client: Any) -> ShortWay | None:
+        """None if nobody is known who asks, or if requests are signed in another way than ours."""
+        sample = {"Bucket": self._bucket, "Key": SAMPLE}
+        try:
+            address = Address.found_in(await client.generate_presigned_url("get_object", Params=sample), SAMPLE)
+        except BotoCoreError:
+            return None
+        return ShortWay(address, self._key_now) if address is not None else None
+
+    async def _key_now(self) -> Key | None:
+        access = self._access
+        if access.access_key_id is not None and access.secret_access_key is not None:
+            return Key(id=access.access_key_id, secret=access.secret_access_key)
+        assert self._filesystem is not None
+        found = await self._filesystem.session.get_credentials()
+        if found is None:
+            return None
+        now = await found.get_frozen_credentials()
+        return Key(id=now.access_key, secret=now.secret_key, token=now.token)
 
     def _origin(self, name: str) -> Mapping[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
