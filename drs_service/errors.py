@@ -75,6 +75,7 @@ DrsServiceError
 └── Unavailable                  try again later
     ├── ObjectPending
     ├── UploadPending
+    ├── BytesArchived
     ├── StorageUnavailable
     ├── StorageFull
     ├── DatabaseUnavailable
@@ -550,6 +551,12 @@ class UploadPending(Unavailable):
     """All bytes of the upload have come, and are still being verified. Try again later."""
 
     code = "upload_pending"
+
+
+class BytesArchived(Unavailable):
+    """The bytes of this object lie in an archive, and are being brought back. Try again later."""
+
+    code = "bytes_archived"
 
 
 class StorageUnavailable(Unavailable):

@@ -12,6 +12,7 @@ from drs_service.api.bodies import AnyRequest
 from drs_service.api.metrics.tally import CODE
 from drs_service.domain.ranges import unsatisfied_content_range
 from drs_service.errors import (
+    BytesArchived,
     DrsServiceError,
     ObjectPending,
     QuotaExceeded,
@@ -61,6 +62,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.Unavailable:          503,
     # DRS 1.5.0: "The operation is delayed and will continue asynchronously", with Retry-After and no body.
     errors.ObjectPending:        202,
+    errors.BytesArchived:        202,
     errors.TooManyUploads:       429,
     errors.TooManyAtOnce:        429,
     errors.TooManyRequests:      429,
@@ -105,7 +107,7 @@ def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Er
         log.error("request failed", code=error.code, path=request.scope["path"], error=str(error), **error.facts)
     if status in TRY_AGAIN and not isinstance(error, QuotaExceeded):
         headers["retry-after"] = str(error.facts.get("retry_after", RETRY_AFTER))
-    if isinstance(error, ObjectPending):
+    if isinstance(error, ObjectPending | BytesArchived):
         # Bytes, for the framework would write None as `null`.
         return Response(b"", status_code=status, media_type="text/plain", headers={**NO_STORE, **headers})
     if isinstance(error, UploadStalled | UploadBusy | TooManyAtOnce | TooManyRequests):

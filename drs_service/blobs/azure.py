@@ -21,16 +21,19 @@ from drs_service.blobs.access import AzureAccess
 from drs_service.blobs.azure_keys import keys_of
 from drs_service.blobs.bucket import Found, Overrides, Source
 from drs_service.blobs.cloud_http import Answer, CloudHttp, Request, refusal
-from drs_service.blobs.driver import Buffer
+from drs_service.blobs.driver import Buffer, Condition, Frost
 from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.spans import spans
-from drs_service.errors import StorageUnavailable
+from drs_service.domain.thawing import Thaw, Tier
+from drs_service.errors import BytesArchived, StorageUnavailable
 
 COPY_SIZE = 256 * 1024**2  # bytes of one request of a copy
 COPIES = 8  # such requests at once
 MOST_BLOCKS = 50_000
 ABSENT = {"If-None-Match": "*"}
 IS_THERE = {409, 412}
+ARCHIVE = "Archive"
+PRIORITY = {Tier.EXPEDITED: "High", Tier.STANDARD: "Standard", Tier.BULK: "Standard"}
 PART, COPY = "p", "c"  # who has sent a block: the first letter of its id
 
 
@@ -128,6 +131,20 @@ class AzureBucket:
     async def size(self, name: str) -> int:
         return int((await self._call("HEAD", name)).headers["Content-Length"])
 
+    async def condition(self, name: str) -> Condition:
+        headers = (await self._call("HEAD", name)).headers
+        if headers.get("x-ms-archive-status"):
+            return Condition(Frost.THAWING)
+        return Condition(Frost.ARCHIVED if headers.get("x-ms-access-tier") == ARCHIVE else Frost.NONE)
+
+    async def thaw(self, name: str, how: Thaw) -> None:
+        asked = {"x-ms-access-tier": "Hot", "x-ms-rehydrate-priority": PRIORITY[how.tier]}
+        try:
+            await self._call("PUT", name, query={"comp": "tier"}, headers=asked)
+        except StorageUnavailable as error:
+            if refusal(error).code != "BlobBeingRehydrated":
+                raise
+
     async def _is_there(self, name: str) -> bool:
         try:
             await self.size(name)
@@ -141,7 +158,8 @@ class AzureBucket:
 
     async def objects(self, prefix: str) -> AsyncIterator[Found]:
         async for blob in self._listed(prefix):
-            yield Found(self._name(blob), parsedate_to_datetime(blob.findtext("Properties/Last-Modified", "")))
+            at = parsedate_to_datetime(blob.findtext("Properties/Last-Modified", ""))
+            yield Found(self._name(blob), at, archived=blob.findtext("Properties/AccessTier") == ARCHIVE)
 
     async def unfinished(self, prefix: str) -> AsyncIterator[Found]:
         async for blob in self._listed(prefix, include="uncommittedblobs"):
@@ -209,6 +227,8 @@ class AzureBucket:
 
 def told(error: StorageUnavailable, name: str) -> Exception:
     said = refusal(error)
+    if said.code == "BlobArchived":
+        return BytesArchived(key=name)
     return KeyError(name) if said.status == 404 and said.code != "ContainerNotFound" else error
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from drs_service.blobs.driver import Buffer, PartHere
+from drs_service.blobs.driver import Buffer, Condition, PartHere
+from drs_service.domain.thawing import Thaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Found:
     at: datetime
     multipart: str | None = None
     """The id of what was begun."""
+    archived: bool = False
+    """As `Entry.archived`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,17 @@ class Bucket(Protocol):
         """Let go of connections."""
 
 
-class DirectBucket(Bucket, Protocol):
+class ThawingBucket(Bucket, Protocol):
+    """One that may put objects into an archive."""
+
+    async def condition(self, name: str) -> Condition:
+        """As `Thaws.condition`."""
+
+    async def thaw(self, name: str, how: Thaw) -> None:
+        """As `Thaws.thaw`."""
+
+
+class DirectBucket(ThawingBucket, Protocol):
     """One whose parts can be brought to it by whoever has a URL, and by nobody once the object is complete."""
 
     async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:

@@ -118,7 +118,7 @@ class CloudDriver:
     async def keys(self, prefix: str) -> AsyncIterator[Entry]:
         async for found in self.bucket.objects(prefix):
             if not found.name.startswith(STAGING):
-                yield Entry(found.name, found.at)
+                yield Entry(found.name, found.at, found.archived)
 
     async def clean(self) -> int:
         return await self._owner.clean()

@@ -10,14 +10,15 @@ from datetime import timedelta
 from drs_service.blobs.arriving import Sizes
 from drs_service.blobs.bucket import DirectBucket, Overrides
 from drs_service.blobs.chain import Chain, Segment, new_name
-from drs_service.blobs.cloud import SIZES, WAITING, CloudDriver
+from drs_service.blobs.cloud import SIZES, WAITING
+from drs_service.blobs.cloud_thawing import ThawingCloudDriver
 from drs_service.blobs.driver import PartHere
 from drs_service.domain.uploads import Mark
 from drs_service.errors import UploadLost
 
 
-class DirectCloudDriver(CloudDriver):
-    """A `CloudDriver` with two powers more. What is begun by parts is named by its segment and its multipart."""
+class DirectCloudDriver(ThawingCloudDriver):
+    """A `ThawingCloudDriver` with two powers more. What is begun by parts is named by its segment and its multipart."""
 
     async def presign_read(self, key: str, *, valid: timedelta, content_type: str, content_disposition: str) -> str:
         said = Overrides(content_type=content_type, content_disposition=content_disposition)

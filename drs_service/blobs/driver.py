@@ -8,8 +8,10 @@ errors of `drs_service.errors`; a key that is not there is a `KeyError`.
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol, runtime_checkable
 
+from drs_service.domain.thawing import Thaw
 from drs_service.domain.uploads import Mark
 
 Buffer = bytes | bytearray | memoryview
@@ -22,6 +24,8 @@ class Entry:
     key: str
     published: datetime
     """When the bytes became readable, as far as the place can tell; aware."""
+    archived: bool = False
+    """Whether the listing says that they lie in an archive, from which they may have been brought back for a while."""
 
 
 class Staged(Protocol):
@@ -117,6 +121,38 @@ class Presigns(Protocol):
         """
 
 
+class Frost(Enum):
+    """Whether a key can be read."""
+
+    NONE = "none"
+    ARCHIVED = "archived"
+    THAWING = "thawing"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    frost: Frost
+    until: datetime | None = None
+    """When what was brought back goes into the archive again; None: never by itself."""
+
+
+@runtime_checkable
+class Thaws(Protocol):
+    """An optional power of a place: what it has put into an archive can be brought back.
+
+    Until then it has a size, can be deleted and published, and its reading raises BytesArchived.
+    """
+
+    async def condition(self, key: str) -> Condition:
+        """KeyError if there is no such key."""
+
+    async def thaw(self, key: str, how: Thaw) -> None:
+        """Have an archived key brought back, which takes long: `condition` tells. Asking again does no harm.
+
+        KeyError if there is no such key.
+        """
+
+
 class BlobDriver(Protocol):
     """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
 
@@ -150,7 +186,8 @@ class BlobDriver(Protocol):
     def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         """The bytes [start, end) of key, in pieces the reader does not keep past the next.
 
-        The first piece may raise KeyError: there is no such key. Bytes that end before `end` are `BlobCorrupt`.
+        The first piece may raise KeyError: there is no such key; or BytesArchived, of a place that `Thaws`. Bytes that
+        end before `end` are `BlobCorrupt`.
         A reading goes on to its end when the key is deleted meanwhile.
         """
 

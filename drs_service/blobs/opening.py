@@ -70,6 +70,6 @@ def open_gcs(bucket: str, prefix: str, access: GcsAccess) -> BlobDriver:
 
 def open_azure(container: str, prefix: str, access: AzureAccess) -> BlobDriver:
     from drs_service.blobs.azure import AzureBucket
-    from drs_service.blobs.cloud import CloudDriver
+    from drs_service.blobs.cloud_thawing import ThawingCloudDriver
 
-    return CloudDriver(AzureBucket(container, prefix, access))
+    return ThawingCloudDriver(AzureBucket(container, prefix, access))

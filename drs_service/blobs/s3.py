@@ -11,13 +11,24 @@ from s3fs import S3FileSystem
 
 from drs_service.blobs.access import S3Access
 from drs_service.blobs.bucket import Found, Overrides, Source
-from drs_service.blobs.driver import Buffer, PartHere
+from drs_service.blobs.driver import Buffer, Condition, PartHere
 from drs_service.blobs.hashing import content_md5
-from drs_service.blobs.s3_errors import MISSING, MISSING_MULTIPART, PRECONDITION, UNSATISFIABLE, code_of, translated
+from drs_service.blobs.s3_archive import ARCHIVES, condition_of, restore_request
+from drs_service.blobs.s3_errors import (
+    IN_ARCHIVE,
+    MISSING,
+    MISSING_MULTIPART,
+    PRECONDITION,
+    RESTORING,
+    UNSATISFIABLE,
+    code_of,
+    translated,
+)
 from drs_service.blobs.s3_short import Address, ShortWay
 from drs_service.blobs.sigv4 import Key
 from drs_service.blobs.spans import spans
-from drs_service.errors import BlobCorrupt, StorageUnavailable
+from drs_service.domain.thawing import Thaw
+from drs_service.errors import BlobCorrupt, BytesArchived, StorageUnavailable
 
 MIB = 1024**2
 GIB = 1024**3
@@ -150,6 +161,8 @@ class S3Bucket:
         except StorageUnavailable as error:
             if code_of(error) in UNSATISFIABLE:
                 raise BlobCorrupt(key=name, ends=start) from error
+            if code_of(error) in IN_ARCHIVE:
+                raise BytesArchived(key=name) from error
             raise
         body = answer["Body"]
         try:
@@ -164,8 +177,21 @@ class S3Bucket:
             body.close()
 
     async def size(self, name: str) -> int:
-        answer = await self._call("head_object", name)
-        return int(answer["ContentLength"])
+        return int((await self._head(name))["ContentLength"])
+
+    async def _head(self, name: str) -> Any:
+        return await self._call("head_object", name)
+
+    async def condition(self, name: str) -> Condition:
+        return condition_of(await self._head(name))
+
+    async def thaw(self, name: str, how: Thaw) -> None:
+        asked = restore_request(await self._head(name), how)
+        try:
+            await self._call("restore_object", name, RestoreRequest=asked)
+        except StorageUnavailable as error:
+            if code_of(error) not in RESTORING:
+                raise
 
     async def _is_there(self, name: str) -> bool:
         try:
@@ -182,7 +208,8 @@ class S3Bucket:
         while True:
             page = await self._listing("list_objects_v2", prefix, after)
             for one in page.get("Contents", ()):
-                yield Found(self._name(one["Key"]), one["LastModified"])
+                archived = one.get("StorageClass") in ARCHIVES
+                yield Found(self._name(one["Key"]), one["LastModified"], archived=archived)
             if not page.get("IsTruncated"):
                 return
             after = {"ContinuationToken": page["NextContinuationToken"]}

@@ -13,6 +13,8 @@ MISSING = {"NoSuchKey", "404"}
 MISSING_MULTIPART = {"NoSuchUpload"}
 PRECONDITION = {"PreconditionFailed", "412"}
 UNSATISFIABLE = {"InvalidRange", "416"}
+IN_ARCHIVE = {"InvalidObjectState"}
+RESTORING = {"RestoreAlreadyInProgress"}
 FULL = {"QuotaExceeded", "InsufficientStorage", "EntityTooLarge", "507"}
 
 

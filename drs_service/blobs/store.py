@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from drs_service.blobs.driver import BlobDriver, Buffer, Direct, Entry, Presigns
+from drs_service.blobs.driver import BlobDriver, Buffer, Condition, Direct, Entry, Frost, Presigns, Thaws
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.blobs.receiving import Arrival, Receiving
@@ -15,6 +15,7 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
+from drs_service.domain.thawing import Thaw
 from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
 
 LONGEST_PROBE = timedelta(hours=1)
@@ -27,6 +28,8 @@ class Stored:
     digest: Digest
     key: str
     published: datetime
+    archived: bool = False
+    """As `Entry.archived`."""
 
 
 class BlobStore:
@@ -108,8 +111,8 @@ class BlobStore:
     ) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, already begun: a blob that cannot be read raises here, not midway.
 
-        BlobNotFound, BlobCorrupt, StorageUnavailable. The caller closes the generator. on_damage is told of a
-        BlobCorrupt, whenever it comes.
+        BlobNotFound, BlobCorrupt, BytesArchived, StorageUnavailable. The caller closes the generator. on_damage is
+        told of a BlobCorrupt, whenever it comes.
         """
         reading = begun(self._driver.read(key_for(digest), span.start, span.end), on_damage)
         try:
@@ -140,12 +143,30 @@ class BlobStore:
     async def digest(self, blob: Blob, pace: Callable[[int], Awaitable[None]] | None = None) -> Digest:
         """What the bytes kept for a blob are in truth; pace is waited for with the size of every piece.
 
-        BlobNotFound, BlobCorrupt if they end too early, StorageUnavailable.
+        BlobNotFound, BlobCorrupt if they end too early, BytesArchived, StorageUnavailable.
         """
         hashing = Hashing()
         async with aclosing(await self.open(blob.digest, ByteRange(0, blob.size))) as pieces:
             await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
         return hashing.blob().digest
+
+    async def condition(self, digest: Digest) -> Condition:
+        """Whether the blob can be read at once. BlobNotFound, StorageUnavailable."""
+        if not isinstance(self._driver, Thaws):
+            await self.stat(digest)
+            return Condition(Frost.NONE)
+        try:
+            return await self._driver.condition(key_for(digest))
+        except KeyError as error:
+            raise BlobNotFound(digest=str(digest)) from error
+
+    async def thaw(self, digest: Digest, how: Thaw) -> None:
+        """Have a blob that lies in an archive brought back, which `condition` says of. BlobNotFound."""
+        assert isinstance(self._driver, Thaws), "only such a place has an archive"
+        try:
+            await self._driver.thaw(key_for(digest), how)
+        except KeyError as error:
+            raise BlobNotFound(digest=str(digest)) from error
 
     async def presign(
         self, digest: Digest, *, valid: timedelta, content_type: str, content_disposition: str
@@ -169,7 +190,7 @@ class BlobStore:
         async for entry in self._driver.keys(BLOBS):
             digest = digest_of(entry.key)
             if digest is not None:
-                yield Stored(digest, entry.key, entry.published)
+                yield Stored(digest, entry.key, entry.published, entry.archived)
 
     async def bind(self, identity: UUID) -> None:
         """Make sure that the blobs here are those of the database with this id. A place without blobs is adopted.

@@ -92,6 +92,10 @@ class AzureServer:
     def put(self, name: str, content: bytes) -> None:
         self._client.upload_blob(name, content, overwrite=True)
 
+    def put_away(self, name: str) -> None:
+        """Into the archive."""
+        self._client.get_blob_client(name).set_standard_blob_tier("Archive")
+
     def names(self, prefix: str) -> list[str]:
         return [blob.name for blob in self._client.list_blobs(name_starts_with=prefix)]
 
