@@ -28,7 +28,7 @@ from drs_service.db import changes
 from drs_service.db.pool import Database
 from drs_service.domain.limits import Limits
 from drs_service.domain.places import parse_shown
-from drs_service.parts import check_schema, check_store, open_parts, open_places
+from drs_service.parts import check_schema, check_store, open_parts, open_places, thaw
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
@@ -97,7 +97,7 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     tally, registry = Tally(), CollectorRegistry()
     ProcessCollector(registry=registry)
     exposition = Exposition(tally, Observing(database, places.names), sharing, registry)
-    reading = Reading(database, places, alerts=settings.alert_webhook is not None)
+    reading = Reading(database, places, alerts=settings.alert_webhook is not None, how=thaw(settings))
     heard = changes.Together(objects.changes, turns)
     listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, new_node=turns.new_node))
     try:
@@ -158,6 +158,7 @@ def usecases_on(
         archives=Archives(bundles, downloads),
         signing=Signing(
             places,
+            reading,
             settings.signed_places,
             valid=timedelta(seconds=settings.signed_seconds),
             redirects=settings.signed_downloads,

@@ -11,6 +11,7 @@ from drs_service.db import embedded, identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
 from drs_service.domain.replication import parse_rules
+from drs_service.domain.thawing import Thaw, Tier
 from drs_service.errors import SettingsInvalid
 from drs_service.outgoing.http import open_http
 from drs_service.settings import Secret, Settings
@@ -104,6 +105,11 @@ def access_of(place: PlaceSaid, settings: Settings) -> Access:
         secret = parse_secrets(settings.place_secrets.reveal())[place.name]
         s3 = replace(s3, access_key_id=options["access_key_id"], secret_access_key=secret)
     return replace(general, s3=s3)
+
+
+def thaw(settings: Settings) -> Thaw:
+    """How archived copies are brought back."""
+    return Thaw(tier=Tier(settings.thaw_tier), days=settings.thaw_days)
 
 
 @asynccontextmanager

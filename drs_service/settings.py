@@ -13,6 +13,7 @@ from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
 from drs_service.domain.places import check_bucket, check_name, parse_places, parse_secrets, parse_shown
 from drs_service.domain.replication import parse_rules
+from drs_service.domain.thawing import Tier
 from drs_service.errors import BindRefused, SettingsInvalid
 
 MIB = 1024**2
@@ -89,6 +90,8 @@ class Settings:
     signed_places: tuple[str, ...] = setting((), "places in buckets of which clients get signed URLs, if they ask")
     signed_seconds: int = setting(900, "how long a signed URL lets its bearer read", least=60, most=604_800)
     signed_downloads: bool = setting(False, "true: GET /data/{id} redirects to a signed URL where there is one")
+    thaw_tier: str = setting("standard", "how fast archived bytes are brought back: expedited, standard or bulk")
+    thaw_days: int = setting(7, "for how long S3 keeps what it has brought back from an archive", least=1, most=365)
     postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
 
     # Limits
@@ -234,6 +237,8 @@ class Settings:
             found.append("DRS_URL: must be an http(s) URL")
         if self.alert_webhook is not None and not is_http_url(self.alert_webhook.reveal()):
             found.append("DRS_ALERT_WEBHOOK: must be an http(s) URL")
+        if self.thaw_tier not in set(Tier):
+            found.append("DRS_THAW_TIER: must be expedited, standard or bulk")
         if self.log_level not in {"debug", "info", "warning", "error"}:
             found.append("DRS_LOG_LEVEL: must be debug, info, warning or error")
         return found

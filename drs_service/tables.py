@@ -20,10 +20,10 @@ def show_places(found: Sequence[PlaceStatus], *, as_json: bool) -> None:
     table = Table(box=None)
     for title in ("PLACE", "STATE"):
         table.add_column(title, overflow="fold")
-    for title in ("COPIES", "BYTES", "MISSING", "DAMAGED", "OLDEST VERIFICATION"):
+    for title in ("COPIES", "BYTES", "MISSING", "DAMAGED", "ARCHIVED", "OLDEST VERIFICATION"):
         table.add_column(title, justify="right")
     for one in found:
-        numbers = (f"{number:,}" for number in (one.copies, one.bytes, one.missing, one.damaged))
+        numbers = (f"{number:,}" for number in (one.copies, one.bytes, one.missing, one.damaged, one.archived))
         table.add_row(one.place, one.state, *numbers, ago(one.oldest_verification))
     Console().print(table)
 

@@ -15,7 +15,7 @@ from drs_service.api.answers import Json
 from drs_service.api.archives import ARCHIVE_REFUSALS, ArchiveAnswers, Format
 from drs_service.api.bodies import AnyRequest, list_header
 from drs_service.api.document import IF_NONE_MATCH, UNCHANGED, header, operation
-from drs_service.api.drs.objects import REFUSALS
+from drs_service.api.drs.objects import PENDING, REFUSALS
 from drs_service.api.errors import Error
 from drs_service.api.principals import principal_of
 from drs_service.api.streaming import Bytes, Headers
@@ -47,6 +47,7 @@ ANSWERS = {
     502: ResponseSpec(Error, description="The stored bytes are not those of their digest."),
     **ARCHIVE_REFUSALS,
     **UNCHANGED,
+    **PENDING,
     **REFUSALS,
 }
 
@@ -73,6 +74,7 @@ def routes(
         verdict = evaluate(headers["etag"], if_match=if_match, if_none_match=if_none_match)
         if verdict is Verdict.NOT_MODIFIED:
             return Bytes(304, without_content(headers))
+        await downloads.ready([drs_object])
         if request.method == HttpMethod.HEAD:
             return Bytes(200, headers | {"content-length": str(blob_of(drs_object).size)})
         if (elsewhere := await signing.redirection(drs_object)) is not None:

@@ -45,7 +45,8 @@ INSERT = """
 INSERT_REPLICAS = """
     INSERT INTO replicas (digest, place, key)
     SELECT digest, $1, key FROM unnest($2::bytea[], $3::text[]) AS new (digest, key)
-    ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET verified_at = now(), damaged_at = NULL, damage = NULL
+    ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET
+        verified_at = now(), damaged_at = NULL, damage = NULL, archived_at = NULL, restored_until = NULL
     WHERE replicas.damaged_at IS NOT NULL
     RETURNING digest, verified_at IS NOT NULL AS was_bad
 """
@@ -93,13 +94,15 @@ LACKING = """
     SELECT digest FROM blobs WHERE digest > $2 AND EXISTS (
         SELECT FROM unnest($1::text[]) AS wanted (algorithm)
         WHERE NOT EXISTS (SELECT FROM checksums WHERE digest = blobs.digest AND algorithm = wanted.algorithm)
-    )
+    ) AND EXISTS (SELECT FROM replicas WHERE replicas.digest = blobs.digest AND archived_at IS NULL)
     ORDER BY digest LIMIT $3
 """
 
 
 async def lacking(connection: Connection, algorithms: Sequence[str], *, after: str, limit: int) -> list[Digest]:
-    """Blobs behind a digest in hexadecimal of which a checksum was not worked out."""
+    """Blobs behind a digest in hexadecimal of which a checksum was not worked out, and that do not all lie in archives:
+    nothing is brought back for that.
+    """
     rows = await connection.fetch(LACKING, algorithms, bytes.fromhex(after), limit)
     return [Digest(row["digest"]) for row in rows]
 

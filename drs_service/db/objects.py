@@ -66,7 +66,10 @@ SELECT = """
         ARRAY(SELECT ARRAY[algorithm, value] FROM object_checksums WHERE object_id = objects.id) AS stated,
         ARRAY(SELECT alias FROM aliases WHERE object_id = objects.id) AS aliases,
         ARRAY(SELECT ARRAY[key, value] FROM tags WHERE object_id = objects.id) AS tags,
-        ARRAY(SELECT place FROM replicas WHERE digest = objects.digest AND damaged_at IS NULL) AS places
+        ARRAY(
+            SELECT ARRAY[place, CASE WHEN archived_at IS NULL THEN '' ELSE 'archived' END]
+            FROM replicas WHERE digest = objects.digest AND damaged_at IS NULL
+        ) AS copies
     FROM objects WHERE objects.id = ANY($1::text[])
 """
 KINDS = {kind.value: kind for kind in Kind}
@@ -168,7 +171,8 @@ def drs_object(row: asyncpg.Record) -> DrsObject:
         media_type=row["media_type"],
         size=row["size"],
         blob=blob,
-        places=frozenset(row["places"]),
+        places=frozenset(place for place, archived in row["copies"] if not archived),
+        archived=frozenset(place for place, archived in row["copies"] if archived),
         created_time=row["created_time"],
         updated_time=row["updated_time"],
         checksums=published(row),

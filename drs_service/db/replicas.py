@@ -18,22 +18,26 @@ class Copy:
     verified: datetime
     damage: str | None
     """What is wrong with it, if that is known."""
+    archived: bool = False
+    """Whether it lies in an archive: it is brought back before it is read."""
 
 
 OF = """
-    SELECT place, coalesce(verified_at, created_at) AS verified, damage FROM replicas WHERE digest = $1 ORDER BY place
+    SELECT place, coalesce(verified_at, created_at) AS verified, damage, archived_at IS NOT NULL AS archived
+    FROM replicas WHERE digest = $1 ORDER BY place
 """
 
 
 async def of(connection: Connection, digest: Digest) -> dict[str, Copy]:
     """The copies of a blob by place, the bad ones too."""
     rows = await connection.fetch(OF, digest.raw)
-    return {row["place"]: Copy(row["place"], row["verified"], row["damage"]) for row in rows}
+    return {row["place"]: Copy(**row) for row in rows}
 
 
 RECORD = """
     INSERT INTO replicas (digest, place, key, verified_at) VALUES ($1, $2, $3, now())
-    ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET verified_at = now(), damaged_at = NULL, damage = NULL
+    ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET
+        verified_at = now(), damaged_at = NULL, damage = NULL, archived_at = NULL, restored_until = NULL
 """
 
 
@@ -192,13 +196,16 @@ async def bad_last(connection: Connection, *, limit: int) -> list[tuple[Digest, 
 # What was looked at longest ago comes first.
 DUE = """
     SELECT replicas.digest FROM replicas
-    WHERE place = $1 AND coalesce(verified_at, created_at) < now() - $2::interval AND damaged_at IS NULL
+    WHERE place = $1 AND coalesce(verified_at, created_at) < now() - $2::interval
+        AND damaged_at IS NULL AND archived_at IS NULL
     ORDER BY coalesce(verified_at, created_at), replicas.digest LIMIT $3
 """
 
 
 async def due(connection: Connection, place: str, *, older_than: timedelta, limit: int) -> list[Digest]:
-    """Copies in place that nobody has looked at for so long; what is known to be bad is looked at by who heals it."""
+    """Copies in place that nobody has looked at for so long; what is known to be bad is looked at by who heals it, and
+    what lies in an archive by nobody.
+    """
     return [Digest(row["digest"]) for row in await connection.fetch(DUE, place, older_than, limit)]
 
 
@@ -213,7 +220,8 @@ async def seen(connection: Connection, digest: Digest, place: str) -> None:
 
 
 VERIFIED = """
-    UPDATE replicas SET verified_at = now(), damaged_at = NULL, damage = NULL WHERE digest = $1 AND place = $2
+    UPDATE replicas SET verified_at = now(), damaged_at = NULL, damage = NULL, archived_at = NULL
+    WHERE digest = $1 AND place = $2
 """
 
 
@@ -242,13 +250,14 @@ class Figures:
     copies: int
     bytes: int
     damaged: int
+    archived: int
     oldest: datetime | None
     """When the copy was verified that was verified longest ago."""
 
 
 FIGURES = """
     SELECT place, count(*) AS copies, sum(size)::bigint AS bytes, count(damaged_at) AS damaged,
-        min(coalesce(verified_at, replicas.created_at)) AS oldest
+        count(archived_at) AS archived, min(coalesce(verified_at, replicas.created_at)) AS oldest
     FROM replicas JOIN blobs USING (digest) GROUP BY place ORDER BY place
 """
 
@@ -256,9 +265,4 @@ FIGURES = """
 async def figures(connection: Connection) -> dict[str, Figures]:
     """Of every place that has anything. Counts all rows: for people, not for every minute."""
     rows = await connection.fetch(FIGURES, timeout=600)
-    return {
-        row["place"]: Figures(
-            place=row["place"], copies=row["copies"], bytes=row["bytes"], damaged=row["damaged"], oldest=row["oldest"]
-        )
-        for row in rows
-    }
+    return {row["place"]: Figures(**row) for row in rows}

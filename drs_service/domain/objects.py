@@ -111,7 +111,9 @@ class DrsObject(msgspec.Struct, frozen=True, kw_only=True):
     blob: Blob | None
     """The bytes, if they are kept here."""
     places: frozenset[str] = frozenset()
-    """Where there are copies of them that are not known to be bad."""
+    """Where there are copies of them that are not known to be bad, and can be read at once."""
+    archived: frozenset[str] = frozenset()
+    """Where there are such copies in an archive, which are brought back before they are read."""
     created_time: datetime
     """Of the content, not of the record (DRS 1.5.0, DrsObject.created_time)."""
     updated_time: datetime

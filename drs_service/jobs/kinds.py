@@ -1,6 +1,6 @@
 """Every kind of job, by its payload. A payload is read by workers of other releases: fields are only ever added."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -92,6 +92,14 @@ class Scrub(msgspec.Struct, frozen=True, tag="scrub"):
     """Find copies whose turn it is."""
 
 
+class ThawBlob(msgspec.Struct, frozen=True, tag="thaw_blob"):
+    """See that a copy in an archive is brought back."""
+
+    digest: str
+    """Hexadecimal."""
+    place: str
+
+
 class Alert(msgspec.Struct, frozen=True, tag="alert"):
     """Tell the operator of damaged copies."""
 
@@ -109,6 +117,7 @@ Job = (
     | DrainBlob
     | VerifyBlob
     | Scrub
+    | ThawBlob
     | Alert
 )
 
@@ -139,8 +148,18 @@ async def enqueue_all(connection: Connection, jobs: Sequence[Job], *, after: tim
 
 async def enqueue_once(connection: Connection, job: Job) -> None:
     """The same, unless a job of its kind that was added so is still to be done: for what comes again and again."""
+    await enqueue_each_once(connection, {kind_of(job): job})
+
+
+async def enqueue_each_once(connection: Connection, jobs: Mapping[str, Job]) -> None:
+    """The same, of several, each under a name; unless one that was added under this name is still to be done."""
     from pgqueuer import Queries
 
     queries = Queries.from_asyncpg_connection(connection)  # type: ignore[arg-type]  # a pooled one will do
-    kind = kind_of(job)
-    await queries.enqueue([kind], [msgspec.json.encode(job)], [0], dedupe_key=[f"once {kind}"], on_conflict="skip")
+    await queries.enqueue(
+        [kind_of(job) for job in jobs.values()],
+        [msgspec.json.encode(job) for job in jobs.values()],
+        [0] * len(jobs),
+        dedupe_key=[f"once {name}" for name in jobs],
+        on_conflict="skip",
+    )

@@ -54,8 +54,10 @@ class Performing:
             delay = self._task.delay(error, queued.attempts)
             if delay is None:
                 await self._give_up(queued, job, error)
-            log.warning("a job is tried again", kind=queued.entrypoint, job=queued.id, error=str(error), delay=delay)
-            self._queue.failed(queued, Failure(error))
+            counts = self._task.counts(error)
+            tell = log.warning if counts else log.info
+            tell("a job is tried again", kind=queued.entrypoint, job=queued.id, error=str(error), delay=delay)
+            self._queue.failed(queued, Failure(error, counts=counts))
             raise RetryRequested(delay, str(error)) from error
 
     async def _attempt(self, queued: QueuedJob, job: Job) -> None:

@@ -7,6 +7,7 @@
     anything else, which is a bug       as often, but at most BUG_ATTEMPTS times
     the end of its worker, or silence   as often as its kind allows
     a worker that has to stop           at once, by another one, which is not counted
+    bytes that lie in an archive        again and again, which is not counted: they are being brought back
 
 What is not tried again, and what is older than its kind may become, is given up and kept among the dead.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from drs_service.errors import DrsServiceError
+from drs_service.errors import BytesArchived, DrsServiceError
 from drs_service.jobs.attempts import Attempt
 
 ATTEMPTS = 3  # after the first
@@ -24,6 +25,7 @@ BUG_ATTEMPTS = 3  # after the first
 FIRST_DELAY = timedelta(seconds=5)  # before the second attempt; doubled each time
 MOST_DELAY = timedelta(minutes=5)
 MAX_AGE = timedelta(days=7)
+LOOK_AGAIN = timedelta(minutes=10)  # whether bytes were brought back from an archive
 MAX_SILENCE = timedelta(hours=12)  # of a task that does not tell of its progress: longer than any should take
 
 Run = Callable[[Any, Attempt], Awaitable[None]]  # takes a job of the kind it is listed under
@@ -48,12 +50,19 @@ class Task:
     max_silence: timedelta = MAX_SILENCE
     """Without progress; then it is cancelled, and tried again."""
     first_delay: timedelta = FIRST_DELAY
+    look_again: timedelta = LOOK_AGAIN
 
     def delay(self, error: Exception, attempts: int) -> timedelta | None:
         """How long to wait before the next attempt after so many and one that ended in error; None: give it up."""
+        if not self.counts(error):
+            return self.look_again
         if attempts >= self.attempts_after(error):
             return None
         return min(self.first_delay * 2.0**attempts, MOST_DELAY)
+
+    def counts(self, error: Exception) -> bool:
+        """Whether an attempt that ended so was one at all, and not too early."""
+        return not isinstance(error, BytesArchived)
 
     def attempts_after(self, error: Exception) -> int:
         if isinstance(error, DrsServiceError):

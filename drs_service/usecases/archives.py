@@ -30,8 +30,12 @@ class Archives:
         self._downloads = downloads
 
     async def plan(self, principal: Principal, bundle: DrsObject, form: type[Archive]) -> "Plan":
-        """What the archive of a bundle will be. ArchiveImpossible unless all of its files are here to be read."""
+        """What the archive of a bundle will be.
+
+        ArchiveImpossible unless all of its files are here to be read; BytesArchived if some are being brought back.
+        """
         files = await self._bundles.files(principal, bundle)
+        await self._downloads.ready(file.object for file in files)
         return planned(form, files) if len(files) <= FEW else await asyncio.to_thread(planned, form, files)
 
     async def open(self, plan: "Plan") -> AsyncGenerator[Buffer, None]:

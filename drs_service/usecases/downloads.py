@@ -1,6 +1,6 @@
 """Bytes go out again."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 
 from drs_service.blobs.driver import Buffer
 from drs_service.domain.blob import Blob
@@ -17,11 +17,19 @@ class Downloads:
         self._reading = reading
 
     async def open(self, drs_object: DrsObject, span: ByteRange) -> AsyncGenerator[Buffer, None]:
-        """The bytes of span, begun: what cannot be read raises here. BytesElsewhere, BlobCorrupt, StorageUnavailable.
+        """The bytes of span, begun: what cannot be read raises here.
+
+        BytesElsewhere, BlobCorrupt, StorageUnavailable, BytesArchived, which has begun to bring them back.
 
         Midway, the generator raises the same errors; the bytes given out by then are right. The caller closes it.
         """
         return await self._reading.open(blob_of(drs_object).digest, span, drs_object.places)
+
+    async def ready(self, drs_objects: Iterable[DrsObject]) -> None:
+        """BytesArchived if some of them cannot be read at once: all of these are being brought back then."""
+        put_away = [blob_of(one).digest for one in drs_objects if one.archived and not one.places]
+        if put_away:
+            await self._reading.ready(put_away)
 
 
 def blob_of(drs_object: DrsObject) -> Blob:

@@ -2,6 +2,7 @@
 
     only there, good         copied to the primary; then as below
     elsewhere, good          the other copy is read and seen to be right; then, under the lock, row and bytes here go
+    in an archive            it is brought back first, whichever is to be read
     only there, bad          stays: there is nothing better, and somebody may want to look at it
 
 May be called as often as one likes, by several at once, and be stopped at any time: each blob is done by itself.
@@ -64,7 +65,8 @@ class Draining:
     async def move(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """See that a blob is in another place, and has gone from this one, if it is still being emptied.
 
-        BlobCorrupt if the only copies are bad; StorageUnavailable, StorageFull, StoreMismatch.
+        BlobCorrupt if the only copies are bad; BytesArchived if one has to be brought back first; StorageUnavailable,
+        StorageFull, StoreMismatch.
         """
         source = self.places.get(place)
         async with self.database.connection() as connection:

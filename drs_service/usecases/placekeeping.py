@@ -22,6 +22,8 @@ class PlaceStatus:
     missing: int
     """Blobs that a rule wants there, and that are not."""
     damaged: int
+    archived: int
+    """Copies that are brought back before they are read, and that nobody verifies."""
     oldest_verification: datetime | None
 
 
@@ -55,6 +57,7 @@ class Placekeeping:
                     bytes=figures.bytes if figures is not None else 0,
                     missing=missing.get(name, 0),
                     damaged=figures.damaged if figures is not None else 0,
+                    archived=figures.archived if figures is not None else 0,
                     oldest_verification=figures.oldest if figures is not None else None,
                 )
             )

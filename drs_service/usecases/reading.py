@@ -2,11 +2,12 @@
 
 before the first byte    the copy is missing or bad: another one is read, and that one is made good again
                          the place does not answer: another one is read, and that place is asked last for a while
+                         the copy lies in an archive: another one is read; if there is none, it is brought back
 after it                 the reader's connection breaks; a copy that ends too early is made good again
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -14,13 +15,21 @@ import structlog
 
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.store import BlobStore
-from drs_service.db import replicas
+from drs_service.db import archived, replicas
 from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, DrsServiceError, StorageUnavailable
-from drs_service.jobs.kinds import ReplicateBlob, enqueue
+from drs_service.domain.thawing import Thaw
+from drs_service.errors import (
+    BlobCorrupt,
+    BlobNotFound,
+    BytesArchived,
+    DigestMismatch,
+    DrsServiceError,
+    StorageUnavailable,
+)
+from drs_service.jobs.kinds import ReplicateBlob, ThawBlob, enqueue, enqueue_each_once
 from drs_service.usecases.alerting import alert
 from drs_service.usecases.places import Places
 
@@ -32,34 +41,70 @@ MISSING = "the bytes are missing"
 CUT_OFF = "the bytes end too early"
 WRONG_SIZE = "the bytes are too few or too many"
 OTHERS = "the bytes are others"
+DEFAULT = Thaw()
 
 
 class Reading:
-    def __init__(self, database: Database, places: Places, *, alerts: bool = False) -> None:
-        """alerts: whether there is somebody to be told of damage."""
+    def __init__(self, database: Database, places: Places, *, alerts: bool = False, how: Thaw = DEFAULT) -> None:
+        """alerts: whether there is somebody to be told of damage. how: archived copies are brought back."""
         self._database = database
         self._places = places
         self._alerts = alerts
+        self._how = how
         self._reporting: set[asyncio.Task[None]] = set()
 
     async def open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, begun, from one of the places that are said to have them.
 
-        BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer. The caller closes it.
+        BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer, BytesArchived if they lie
+        in an archive: they are brought back then. The caller closes it.
         """
-        try:
-            return await self._open(digest, span, among)
-        except BlobCorrupt:
-            # What is kept in memory of an object is an instant old: it may have been healed.
-            async with self._database.connection() as connection:
-                copies = await replicas.of(connection, digest)
-            others = {name for name, copy in copies.items() if copy.damage is None} - set(among)
-            if not others:
-                raise
-            return await self._open(digest, span, others)
+        tried: set[str] = set()
+        left = set(among)
+        while True:
+            try:
+                return await self._open(digest, span, left)
+            except (BlobCorrupt, BytesArchived):
+                # What is kept in memory of an object is an instant old: it may have been healed, or brought back.
+                tried |= left
+                async with self._database.connection() as connection:
+                    copies = await replicas.of(connection, digest)
+                good = {name: copy for name, copy in copies.items() if copy.damage is None}
+                left = {name for name, copy in good.items() if not copy.archived} - tried
+                if not left:
+                    await self._bring_back({digest: [name for name, copy in good.items() if copy.archived]})
+                    raise
+
+    async def ready(self, digests: Sequence[Digest], place: str | None = None) -> None:
+        """BytesArchived if some of them cannot be read at once, in this place or in any: they are brought back then."""
+        async with self._database.connection() as connection:
+            put_away = await archived.nowhere_else(connection, digests, place)
+        await self._bring_back(put_away)
+
+    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]]) -> None:
+        """BytesArchived if there are any of these, by the places that have them.
+
+        One job for a copy does it for all who ask.
+        """
+        jobs = {
+            f"thaw_blob {digest.hex} {store.place}": ThawBlob(digest.hex, store.place)
+            for digest, names in put_away.items()
+            for store in self._places.in_order(names)[:1]
+        }
+        if jobs:
+            async with self._database.transaction() as connection:
+                await enqueue_each_once(connection, jobs)
+            raise BytesArchived(retry_after=self._how.retry_after)
+
+    async def archived(self, digest: Digest, store: BlobStore) -> None:
+        """A copy was not given out because it lies in an archive: others are read until it was brought back."""
+        async with self._database.transaction() as connection:
+            is_news = await archived.refused(connection, digest, store.place)
+        if is_news:
+            log.info("a copy lies in an archive", digest=digest.hex, place=store.place)
 
     async def _open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
-        unavailable: StorageUnavailable | None = None
+        unavailable: StorageUnavailable | BytesArchived | None = None
         for store in self._places.in_order(among):
             try:
                 return await store.open(digest, span, on_damage=partial(self._report, digest, store, CUT_OFF))
@@ -67,6 +112,9 @@ class Reading:
                 self._report(digest, store, MISSING)
             except BlobCorrupt:
                 pass  # reported
+            except BytesArchived as error:
+                await self.archived(digest, store)
+                unavailable = unavailable or error
             except StorageUnavailable as error:
                 self._places.note_ill(store)
                 log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
@@ -78,17 +126,23 @@ class Reading:
     ) -> T:
         """What attempt makes of the bytes in one of these places; a DigestMismatch of it says that they are others.
 
-        BlobCorrupt if no copy is good, StorageUnavailable if one that might be does not answer, and what attempt raises
-        besides.
+        BlobCorrupt if no copy is good, StorageUnavailable if one that might be does not answer, BytesArchived if one
+        lies in an archive: it is brought back then; and what attempt raises besides.
         """
         unavailable: StorageUnavailable | None = None
+        put_away: set[str] = set()
         for store in self._places.in_order(among):
             try:
                 return await self._attempted(digest, store, attempt)
+            except BytesArchived:
+                await self.archived(digest, store)
+                put_away.add(store.place)
             except StorageUnavailable as error:
                 unavailable = error
             except (BlobNotFound, BlobCorrupt, DigestMismatch):
                 pass  # noted
+        if unavailable is None and put_away:
+            await self._bring_back({digest: put_away})
         raise unavailable or BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
 
     async def _attempted(self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]]) -> T:
@@ -148,7 +202,7 @@ async def is_there(store: BlobStore, digest: Digest) -> bool:
 async def fault(store: BlobStore, blob: Blob, pace: Callable[[int], Awaitable[None]] | None = None) -> str | None:
     """What is wrong with the bytes of a blob in a place, all of which are read; None if they are right.
 
-    StorageUnavailable.
+    StorageUnavailable, BytesArchived.
     """
     try:
         if (await store.stat(blob.digest)).size != blob.size:

@@ -23,6 +23,7 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
+from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
@@ -47,7 +48,8 @@ class Replicating:
 
         Nothing if the blob has gone, if no rule wants a copy there, if the place is being emptied, or the settings do
         not know it any more.
-        BlobCorrupt if no good copy is left, StorageUnavailable, StorageFull, StoreMismatch.
+        BlobCorrupt if no good copy is left, BytesArchived if one has to be brought back first, StorageUnavailable,
+        StorageFull, StoreMismatch.
         """
         async with self.database.connection() as connection:
             if place in await drains.select(connection):
@@ -71,10 +73,17 @@ class Replicating:
             return
         await self.places.check(target)
         blob = Blob(digest, size)
-        if mine is not None and await fault(target, blob, paced(attempt, size)) is None:
+        if mine is not None and await self._is_right(target, blob, attempt):
             await self._verified(target, blob)
         else:
             await self._copy(blob, copies, target, attempt)
+
+    async def _is_right(self, store: BlobStore, blob: Blob, attempt: Attempt) -> bool:
+        """Whether a copy that was bad has become good. One in an archive is replaced rather than brought back."""
+        try:
+            return await fault(store, blob, paced(attempt, blob.size)) is None
+        except BytesArchived:
+            return False
 
     async def _is_wanted(self, connection: Connection, digest: Digest, place: str) -> bool:
         for rule in self.rules:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from drs_service.db import blobs, replicas
 from drs_service.db.pool import Database
+from drs_service.db.replicas import Copy
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
+from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import VerifyBlob, enqueue_all
@@ -50,18 +52,24 @@ class Scrubbing:
         async with self.database.connection() as connection:
             size = (await blobs.sizes(connection, [digest])).get(digest)
             copy = (await replicas.of(connection, digest)).get(place)
-        if store is None or size is None or copy is None or copy.damage is not None or not self._is_due(copy.verified):
+        if store is None or size is None or copy is None or not self._is_due(copy):
             return
         await self.places.check(store)
-        damage = await fault(store, Blob(digest, size), paced(attempt, size, self.pace))
+        try:
+            damage = await fault(store, Blob(digest, size), paced(attempt, size, self.pace))
+        except BytesArchived:
+            # Nothing is brought back only to be looked at: it stays unverified, and is not due any more.
+            await self.reading.archived(digest, store)
+            return
         if damage is not None:
             await self.reading.damaged(digest, store, damage)
         else:
             async with self.database.transaction() as connection:
                 await replicas.seen(connection, digest, place)
 
-    def _is_due(self, verified: datetime) -> bool:
-        return self.every is not None and verified < datetime.now(UTC) - self.every
+    def _is_due(self, copy: Copy) -> bool:
+        is_old = self.every is not None and copy.verified < datetime.now(UTC) - self.every
+        return is_old and copy.damage is None and not copy.archived
 
 
 class Pace:

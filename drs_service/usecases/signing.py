@@ -10,6 +10,7 @@ from drs_service.domain.names import FileName, content_disposition
 from drs_service.domain.objects import DrsObject
 from drs_service.errors import AccessMethodNotFound, Unavailable
 from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
 
 log = structlog.get_logger()
 
@@ -17,9 +18,12 @@ log = structlog.get_logger()
 class Signing:
     """names: the places whose copies may be read so. Objects are those that `Objects.get` let the principal read."""
 
-    def __init__(self, places: Places, names: Collection[str], *, valid: timedelta, redirects: bool) -> None:
+    def __init__(
+        self, places: Places, reading: Reading, names: Collection[str], *, valid: timedelta, redirects: bool
+    ) -> None:
         """redirects: whether readers of the bytes are sent there."""
         self._places = places
+        self._reading = reading
         self._names = frozenset(names)
         self._valid = valid
         self._redirects = redirects
@@ -38,6 +42,11 @@ class Signing:
         if url is None:
             raise AccessMethodNotFound
         return url
+
+    async def ready(self, drs_object: DrsObject, place: str | None = None) -> None:
+        """BytesArchived if the bytes cannot be read at once, in this place or in any: they are brought back then."""
+        if drs_object.blob is not None and (place in drs_object.archived if place else not drs_object.places):
+            await self._reading.ready([drs_object.blob.digest], place)
 
     async def redirection(self, drs_object: DrsObject) -> str | None:
         """Where a reader of the bytes is sent to; None if nowhere else."""

@@ -11,7 +11,7 @@ from datetime import datetime
 import structlog
 
 from drs_service.blobs.store import BlobStore, Stored
-from drs_service.db import blobs, releases, replicas, uploads
+from drs_service.db import archived, blobs, releases, replicas, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
 from drs_service.errors import StoreMismatch, Unavailable
@@ -47,7 +47,8 @@ class Sweep:
         """Forget what dead processes left staged, every blob published before that time that has no row, and every
         blob let go of before that time.
 
-        before must lie further back than the longest upload, or copying, takes from its bytes to its row.
+        What a place lists as archived is noted on the way. before must lie further back than the longest upload, or
+        copying, takes from its bytes to its row.
         """
         swept = Swept(released=await self._forget_released(before, attempt))
         await self._sweep(self._store, swept, before, attempt)
@@ -90,6 +91,8 @@ class Sweep:
         digests = [stored.digest for stored in batch]
         async with self._database.connection() as connection:
             known = await replicas.known(connection, store.place, digests)
+            if put_away := [one.digest for one in batch if one.archived]:
+                await archived.listed(connection, store.place, put_away)
         return sum([await self._forget_in(store, digest) for digest in digests if digest not in known])
 
     async def _forget_released(self, before: datetime, attempt: Attempt) -> int:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from drs_service.blobs.store import BlobStore
-from drs_service.db import holdings, idempotency, totals, uploads
+from drs_service.db import archived, holdings, idempotency, totals, uploads
 from drs_service.db.pool import Database
 from drs_service.jobs import listing, log, workers
 
@@ -22,7 +22,7 @@ class Tidying:
     async def run(self) -> None:
         """Fold the changes of the totals and of what owners hold, and forget what the queue did and gave up long ago,
         uploads that nobody registered in time, and under which keys something was done so long ago that nobody
-        repeats it.
+        repeats it. What was brought back from an archive goes back in the end.
 
         The blob of a forgotten upload is let go of: the sweep looks whether anything else refers to it.
         """
@@ -34,6 +34,8 @@ class Tidying:
             await log.purge(connection, older_than=KEEP_LOG)
             await listing.purge(connection, older_than=KEEP_DEAD)
             await workers.purge(connection)
+        async with self._database.transaction() as connection:
+            await archived.expire(connection)
         async with self._database.transaction() as connection:
             await idempotency.purge(connection, older_than=KEEP_KEYS)
         async with self._database.transaction() as connection:

@@ -101,6 +101,11 @@ REFUSED = [
         "replicas_damage_has_a_time",
         "INSERT INTO replicas (digest, place, key, damaged_at) VALUES (sha256('a'), 'p', 'k', now())",
     ),
+    (
+        "replicas_archived_or_restored",
+        "INSERT INTO replicas (digest, place, key, archived_at, restored_until) "
+        "VALUES (sha256('a'), 'p', 'k', now(), now())",
+    ),
     ("replicas_digest_fkey", "INSERT INTO replicas VALUES (sha256('b'), 'primary', 'k')"),
     ("replicas_place_key_unique", "INSERT INTO replicas VALUES (sha256('c'), 'there', 'taken')"),
     ("objects_id_shape", an_object(id="''")),

@@ -2,7 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds: far more than anything here takes on a busy machine
 POLL = 0.002
@@ -14,6 +17,14 @@ async def until(fact: Callable[[], bool], *, within: float = PATIENCE) -> None:
     while not fact():
         assert time.monotonic() < deadline, f"not so within {within:g} seconds"
         await asyncio.sleep(POLL)
+
+
+async def once(is_so: Callable[[T], bool], ask: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
+    """What ask answers, as soon as that is so. TimeoutError if it never is."""
+    async with asyncio.timeout(within):
+        while not is_so(answer := await ask()):
+            await asyncio.sleep(POLL)
+        return answer
 
 
 def more_than(more: int, count: Callable[[], int]) -> Callable[[], bool]:

@@ -17,12 +17,14 @@ from drs_service.jobs.kinds import (
     ReplicateBlob,
     Scrub,
     SweepOrphans,
+    ThawBlob,
     Tidy,
     VerifyBlob,
     VerifyExternal,
 )
 from drs_service.jobs.tasks import Task
 from drs_service.outgoing.http import Http, StrangersHttp
+from drs_service.parts import thaw
 from drs_service.settings import Settings
 from drs_service.usecases.alerting import Alerting
 from drs_service.usecases.checksumming import Checksumming
@@ -34,6 +36,7 @@ from drs_service.usecases.reading import Reading
 from drs_service.usecases.replicating import Replicating
 from drs_service.usecases.scrubbing import Pace, Scrubbing
 from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.thawing import Thawing
 from drs_service.usecases.tidying import Tidying
 from drs_service.usecases.turns import Turns
 from drs_service.usecases.verifying import Verifying
@@ -47,6 +50,7 @@ from worker.tasks.replica_backlog import replica_backlog
 from worker.tasks.replicate_blob import replicate_blob
 from worker.tasks.scrub import scrub
 from worker.tasks.sweep_orphans import sweep_orphans
+from worker.tasks.thaw_blob import thaw_blob
 from worker.tasks.tidy import tidy
 from worker.tasks.verify_blob import verify_blob
 from worker.tasks.verify_external import verify_external
@@ -57,7 +61,8 @@ def tasks(
 ) -> Mapping[type[Job], Task]:
     """What is done for each kind, and how patiently."""
     store = places.primary
-    reading = Reading(database, places, alerts=settings.alert_webhook is not None)
+    how = thaw(settings)
+    reading = Reading(database, places, alerts=settings.alert_webhook is not None, how=how)
     checksumming = Checksumming(database, store, settings.checksums, reading)
     replicating = Replicating(database, places, reading, parse_rules(settings.replicas))
     draining = Draining(database, places, reading, replicating)
@@ -91,6 +96,7 @@ def tasks(
         Scrub: scrub(scrubbing),
         Alert: alert(Alerting(database, services, webhook, service=settings.service_id)),
         SweepOrphans: sweep_orphans(Sweep(database, store, places), grace=grace),
+        ThawBlob: thaw_blob(Thawing(database, places, reading, how)),
         Tidy: tidy(Tidying(database, store)),
         VerifyExternal: verify_external(Verifying(database, http)),
     }

@@ -30,7 +30,12 @@ REFUSALS = {
     404: ResponseSpec(Error, description="There is no such object, or none that you may see."),
     410: ResponseSpec(Error, description="The object was deleted."),
 }
-PENDING = {202: ResponseSpec(None, description="The bytes are still being verified: try again after Retry-After.")}
+PENDING = {
+    202: ResponseSpec(
+        None,
+        description="The bytes are still being verified, or brought back from an archive: try again after Retry-After.",
+    )
+}
 OBJECT = {200: ResponseSpec(shapes.DrsObject, description="The object."), **PENDING, **REFUSALS}
 ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."), **PENDING, **REFUSALS}
 

@@ -190,7 +190,7 @@ def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
     methods = [access_method(one) for one in stored.external_access]
     if stored.kind is Kind.BLOB:
         methods[:0] = [
-            AccessMethod(type="https", access_id=ACCESS_ID, access_url=own_url(stored, urls)),
+            own_method(stored, urls),
             *copies(stored, urls),
         ]
     return DrsObject(
@@ -210,6 +210,13 @@ def shape(stored: StoredObject, urls: PublicUrls) -> DrsObject:
     )
 
 
+def own_method(stored: StoredObject, urls: PublicUrls) -> AccessMethod:
+    if stored.archived and not stored.places:
+        # Without a URL: who asks with the access_id is told to wait, and takes no empty 202 for the bytes.
+        return AccessMethod(type="https", access_id=ACCESS_ID, available=False)
+    return AccessMethod(type="https", access_id=ACCESS_ID, access_url=own_url(stored, urls))
+
+
 def access_method(access: ExternalAccess) -> AccessMethod:
     return AccessMethod(
         type=cast(Any, access.type),
@@ -224,17 +231,20 @@ def access_method(access: ExternalAccess) -> AccessMethod:
 def copies(stored: StoredObject, urls: PublicUrls) -> Iterator[AccessMethod]:
     """The ways to copies that do not lead through this service."""
     for bucket in urls.buckets:
-        if bucket.place in stored.places:
+        if bucket.place in stored.places | stored.archived:
+            is_archived = bucket.place in stored.archived
             yield AccessMethod(
                 type=cast(Any, bucket.type),
                 access_id=COPY + bucket.place,
-                access_url=copy_url(stored, bucket),
+                access_url=UNSET if is_archived else copy_url(stored, bucket),
                 cloud=bucket.cloud or UNSET,
                 region=bucket.region or UNSET,
+                available=False if is_archived else UNSET,
             )
     for place in urls.signed:
-        if place in stored.places:
-            yield AccessMethod(type="https", access_id=SIGNED + place)
+        if place in stored.places | stored.archived:
+            available = False if place in stored.archived else UNSET
+            yield AccessMethod(type="https", access_id=SIGNED + place, available=available)
 
 
 def copy_url(stored: StoredObject, bucket: Bucket) -> AccessURL:
@@ -247,13 +257,17 @@ def own_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
 
 
 async def access_url(stored: StoredObject, access_id: str, urls: PublicUrls, signing: Signing) -> AccessURL:
-    """AccessMethodNotFound, StorageUnavailable."""
+    """AccessMethodNotFound, StorageUnavailable, BytesArchived."""
+    is_archived = access_id.startswith(SIGNED) and access_id.removeprefix(SIGNED) in stored.archived & set(urls.signed)
+    if is_archived or (access_id == ACCESS_ID and stored.kind is Kind.BLOB):
+        # In the place of an archived copy another one will do, which is read through this service.
+        await signing.ready(stored)
+        return own_url(stored, urls)
     if access_id.startswith(SIGNED):
         return AccessURL(url=await signing.url(stored, access_id.removeprefix(SIGNED)))
-    if access_id == ACCESS_ID and stored.kind is Kind.BLOB:
-        return own_url(stored, urls)
     for bucket in urls.buckets:
-        if access_id == COPY + bucket.place and bucket.place in stored.places:
+        if access_id == COPY + bucket.place and bucket.place in stored.places | stored.archived:
+            await signing.ready(stored, bucket.place)
             return copy_url(stored, bucket)
     for one in stored.external_access:
         if one.id == access_id:
