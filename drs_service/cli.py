@@ -329,6 +329,12 @@ def put(
 @click.option("--force", is_flag=True, help="Replace files that are there and different.")
 @parallel_option
 @patience_option
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=86_400,
+    help="Seconds to wait for bytes that are still prepared, such as brought back from an archive (86400).",
+)
 @json_option
 @quiet_option
 def get(
@@ -337,6 +343,7 @@ def get(
     force: bool,
     parallel: int,
     patience: float,
+    wait: float,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -370,6 +377,7 @@ def get(
                     tell,
                     parallel=parallel,
                     patience=patience,
+                    prepared=wait,
                     force=force,
                 )
                 return await getting.get(uris, directory.absolute(), name)

@@ -21,7 +21,7 @@ from drs_service.outgoing.transfers import Reply
 Shape = TypeVar("Shape")
 
 # 408: no bytes came for too long, and what came stays. 423: another request has the upload.
-LATER = {202, 408, 423, 425, 429}
+LATER = {408, 423, 425, 429}
 MAX_MESSAGE = 500
 
 
@@ -94,6 +94,8 @@ def read(reply: Reply, shape: type[Shape]) -> Shape:
 
 def refused(reply: Reply) -> DrsServiceError:
     """The error that an answer is. Unavailable, with retry_after if it says so, if the request may yet succeed."""
+    if reply.status == 202:
+        return preparing(reply)
     message = f"{reply.url} answers {reply.status}"
     try:
         said = msgspec.json.decode(reply.body, type=Error)
@@ -107,6 +109,17 @@ def refused(reply: Reply) -> DrsServiceError:
     if reply.status in (404, 410):
         return NotFound(message)
     return (Forbidden if reply.status in (401, 403) else Rejected)(message)
+
+
+def preparing(reply: Reply) -> Unavailable:
+    """DRS 1.5.0: "The operation is delayed and will continue asynchronously": in an archive, this takes hours."""
+    later = retry_after(reply.headers.get("Retry-After"))
+    message = f"{reply.url} answers 202: the bytes are still being prepared; ask again in {later:.0f} s."
+    return Unavailable(message, retry_after=later, preparing=True)
+
+
+def is_preparing(error: Unavailable) -> bool:
+    return error.facts.get("preparing") is True
 
 
 def retry_after(text: str | None) -> float:

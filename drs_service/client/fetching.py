@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drs_service.client.answers import AccessURL, refused
+from drs_service.client.answers import AccessURL, is_preparing, refused
 from drs_service.client.patience import Patience
 from drs_service.client.states import States
 from drs_service.client.watching import Watcher
@@ -32,21 +32,48 @@ class Remote:
 
 
 class Fetching:
-    def __init__(self, transfers: Transfers, states: States, watcher: Watcher, *, patience: float, force: bool) -> None:
+    def __init__(
+        self,
+        transfers: Transfers,
+        states: States,
+        watcher: Watcher,
+        turns: asyncio.Semaphore,
+        *,
+        patience: float,
+        prepared: float,
+        force: bool,
+    ) -> None:
         self._transfers = transfers
         self._states = states
         self._watcher = watcher
+        self._turns = turns
         self._seconds = patience
+        self._prepared = prepared
         self._force = force
 
     def patience(self, name: str) -> Patience:
-        return Patience(self._seconds, lambda seconds, error: self._watcher.waits(name, seconds, str(error)))
+        def tell(seconds: float, error: Unavailable) -> None:
+            self._watcher.waits(name, seconds, str(error))
+
+        return Patience(self._seconds, tell, prepared=self._prepared)
 
     async def fetch(self, remote: Remote, target: Path, part_path: Path) -> tuple[int, dict[str, str]]:
         """The file at target, with its size and the checksums that were held against it.
 
         TargetExists, ChecksumMismatch, SizeMismatch, OSError, and what servers refuse with.
         """
+        patience = self.patience(str(target))
+        while True:
+            try:
+                async with self._turns:
+                    return await self._fetched(remote, target, part_path)
+            except Unavailable as error:
+                # That may take hours, in which others have their turns.
+                if not is_preparing(error):
+                    raise
+                await patience.wait(error)
+
+    async def _fetched(self, remote: Remote, target: Path, part_path: Path) -> tuple[int, dict[str, str]]:
         name = str(target)
         if await asyncio.to_thread(os.path.lexists, target):
             there = await examined(target, set(remote.checksums) | {"sha-256"})
@@ -68,6 +95,8 @@ class Fetching:
                     break
                 except Unavailable as error:
                     await coming.settle()
+                    if is_preparing(error):
+                        raise
                     if coming.size > before:
                         patience.moved()
                     await patience.wait(error)

@@ -35,15 +35,19 @@ class Getting:
         *,
         parallel: int,
         patience: float,
+        prepared: float,
         force: bool,
     ) -> None:
+        """patience, prepared: seconds, as `Patience` has them."""
         self._transfers = transfers
         self._resolve = resolve
         self._states = states
         self._watcher = watcher
         self._tell = tell
         self._turns = asyncio.Semaphore(parallel)
-        self._fetching = Fetching(transfers, states, watcher, patience=patience, force=force)
+        self._fetching = Fetching(
+            transfers, states, watcher, self._turns, patience=patience, prepared=prepared, force=force
+        )
         self._taken: set[Path] = set()
         self._parts: dict[Path, Path] = {}
 
@@ -170,12 +174,11 @@ class Getting:
     async def _fetch(self, remote: Remote, at: Path, *, uri: str, object_id: str) -> bool:
         await asyncio.to_thread(at.parent.mkdir, parents=True, exist_ok=True)
         part_path = self._part_of(at)
-        async with self._turns:
-            try:
-                size, checksums = await self._fetching.fetch(remote, at, part_path)
-            except (DrsServiceError, OSError):
-                self._watcher.ended(str(at), well=False)
-                raise
+        try:
+            size, checksums = await self._fetching.fetch(remote, at, part_path)
+        except (DrsServiceError, OSError):
+            self._watcher.ended(str(at), well=False)
+            raise
         self._watcher.ended(str(at), well=True)
         self._tell(
             Result(path=str(at), uri=uri, url=remote.source, id=object_id, size=size, sha256=checksums["sha-256"])

@@ -101,6 +101,30 @@ async def test_every_way_to_the_bytes_is_gone_as_drs_has_it(client: Client, ther
     assert "again in" in done.err
 
 
+async def test_what_is_still_prepared_is_waited_for_while_others_have_their_turns(
+    client: Client, there: Elsewhere
+) -> None:
+    asked = 0
+
+    async def access(_: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked <= 2:
+            return web.Response(status=202, headers={"Retry-After": "1"})
+        return web.json_response({"url": there.at("/thawed")})
+
+    there.kept |= {f"{OBJECTS}cold/access/x": access, "/thawed": CONTENT}
+    methods = [{"type": "https", "access_id": "x", "available": False}]
+    cold = keep(there, drs_object(there, "cold", access_methods=methods))
+    refused = await got(client, cold, "--patience", "9", "--wait", "0.5")
+    assert (refused.code, there.paths.count(f"{OBJECTS}cold/access/x")) == (1, 1)
+    assert "answers 202: the bytes are still being prepared; ask again in 1 s" in refused.err
+    done = await got(client, cold, keep(there, drs_object(there, "warm")), "--parallel", "1", "--patience", "0")
+    assert (done.code, {Path(one).name for one in done.lines}) == (0, {"cold", "warm"})
+    assert there.paths.index("/bytes") < there.paths.index("/thawed")
+    assert "again in 1.0 s" in done.err
+
+
 async def test_headers_of_an_access_url_go_to_no_other_origin(client: Client, there: Elsewhere) -> None:
     async with elsewhere() as other:
         other.kept["/bytes"] = CONTENT
