@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from drs_service.blobs.s3_errors import (
     IN_ARCHIVE,
     MISSING,
     MISSING_MULTIPART,
+    NO_HASTE,
     PRECONDITION,
     RESTORING,
     UNSATISFIABLE,
@@ -27,7 +29,7 @@ from drs_service.blobs.s3_errors import (
 from drs_service.blobs.s3_short import Address, ShortWay
 from drs_service.blobs.sigv4 import Key
 from drs_service.blobs.spans import spans
-from drs_service.domain.thawing import Thaw
+from drs_service.domain.thawing import Thaw, Tier
 from drs_service.errors import BlobCorrupt, BytesArchived, StorageUnavailable
 
 MIB = 1024**2
@@ -190,7 +192,9 @@ class S3Bucket:
         try:
             await self._call("restore_object", name, RestoreRequest=asked)
         except StorageUnavailable as error:
-            if code_of(error) not in RESTORING:
+            if code_of(error) in NO_HASTE:
+                await self.thaw(name, replace(how, tier=Tier.STANDARD))
+            elif code_of(error) not in RESTORING:
                 raise
 
     async def _is_there(self, name: str) -> bool:

@@ -15,6 +15,7 @@ PRECONDITION = {"PreconditionFailed", "412"}
 UNSATISFIABLE = {"InvalidRange", "416"}
 IN_ARCHIVE = {"InvalidObjectState"}
 RESTORING = {"RestoreAlreadyInProgress"}
+NO_HASTE = {"GlacierExpeditedRetrievalNotAvailable"}
 FULL = {"QuotaExceeded", "InsufficientStorage", "EntityTooLarge", "507"}
 
 

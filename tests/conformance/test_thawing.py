@@ -134,3 +134,14 @@ async def test_each_archive_of_s3_is_asked_for_what_it_has(
     else:
         assert condition.until is not None
         assert timedelta(days=2) < condition.until - datetime.now(UTC) < timedelta(days=4)
+
+
+async def test_what_cannot_be_had_in_minutes_is_had_in_hours(frozen: tuple[Glacier, CloudPlace, BlobDriver]) -> None:
+    behind, place, driver = frozen
+    key = new_key()
+    assert isinstance(driver, Thaws)
+    await put(driver, key, SOME)
+    behind.put_away(place.prefix + key)
+    behind.is_busy = True
+    await driver.thaw(key, Thaw(tier=Tier.EXPEDITED))
+    assert [one.tier for one in behind.restores] == ["Standard"]

@@ -67,6 +67,8 @@ class Glacier:
         self.restores: list[Restore] = []
         self.read: list[str] = []
         """Names whose bytes were asked for."""
+        self.is_busy = False
+        """Whether nothing can be had within minutes just now."""
         self._session = session
         self._put: dict[str, Put] = {}
 
@@ -109,6 +111,8 @@ class Glacier:
         is_deep = {put.storage_class, put.status} & {"DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"}
         if (days is None) != (put.status is not None) or (is_deep and tier == "Expedited"):
             return refused(400, "MalformedXML", body)
+        if self.is_busy and tier == "Expedited":
+            return refused(503, "GlacierExpeditedRetrievalNotAvailable", "Try again later")
         self.restores.append(Restore(name, tier, int(days) if days is not None else None))
         put.asked = True
         return web.Response(status=202)
