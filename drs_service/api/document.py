@@ -21,6 +21,7 @@ ALWAYS = {
 }
 # What changes anything is refused to a page of another origin.
 CHANGES = {403: "You may not do this."}
+RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "string", "pattern": r"^\d+$"}}
 ALONE = {"/livez"}  # asks neither the database nor the storage, and so cannot miss them
 
 
@@ -47,6 +48,8 @@ def complete(path: str, method: str, responses: Document) -> None:
     if "$ref" not in responses["400"].get("content", {}).get("application/json", {}).get("schema", {}):
         # The framework describes what it would answer itself; but it is we who answer (errors.py).
         responses["400"] = refusal(ALWAYS[400])
+    for again in responses.keys() & {"423", "429", "503"}:
+        responses[again].setdefault("headers", {})["Retry-After"] = RETRY_AFTER
     if method == "HEAD":
         # RFC 9110 9.3.2: the answer to a HEAD has no content.
         for response in responses.values():

@@ -10,6 +10,7 @@ from litestar.openapi import ResponseSpec
 from litestar.types import ASGIApp
 
 from drs_service.api.answers import Json
+from drs_service.api.errors import RETRY_AFTER
 from drs_service.usecases.health import Health
 
 
@@ -48,6 +49,8 @@ def routes(health: Health) -> list[HTTPRouteHandler]:
         ready = all(finding.fault is None for finding in findings if finding.needed)
         parts = {finding.part: finding.fault or "ok" for finding in findings}
         answer = Readiness("ready" if ready else "not ready", parts)
-        return Json(answer, status=200 if ready else 503, cache_control="no-store")
+        if ready:
+            return Json(answer, cache_control="no-store")
+        return Json(answer, status=503, cache_control="no-store", headers={"retry-after": RETRY_AFTER})
 
     return [livez, readyz]

@@ -23,6 +23,7 @@ async def faults(client: httpx.AsyncClient) -> dict[str, str]:
     body = answer.json()
     found = {part: text for part, text in body["parts"].items() if text != "ok"}
     assert (answer.status_code, body["status"]) == ((503, "not ready") if found else (200, "ready"))
+    assert int(answer.headers.get("retry-after", "0")) == (5 if found else 0)
     assert body["parts"].keys() == READY["parts"].keys()  # type: ignore[attr-defined]
     assert (await client.get("/livez")).json() == {"status": "alive"}
     return found

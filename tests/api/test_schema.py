@@ -76,6 +76,15 @@ async def test_the_document_lists_every_route(client: httpx.AsyncClient) -> None
     assert all(operation["summary"] for methods in document["paths"].values() for operation in methods.values())
 
 
+async def test_what_may_be_tried_again_says_when(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/schema/openapi.json")).json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            answers = operation["responses"]
+            assert ("503" in answers) == (path != "/livez")
+            assert all(answers[status]["headers"]["Retry-After"] for status in answers.keys() & {"423", "429", "503"})
+
+
 async def test_what_the_document_refers_to_is_in_it(client: httpx.AsyncClient) -> None:
     answer = await client.get("/schema/openapi.json")
     for name in set(re.findall(r'"#/components/schemas/([^"]+)"', answer.text)):
