@@ -61,8 +61,9 @@ def command(name: str, **attrs: Any) -> Callable[[Callable[..., Any]], click.Com
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one (DRS_PORT; 8000).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data is kept (DRS_DATA_DIR; ./data).")
 @click.option("--processes", type=int, help="Web processes (DRS_PROCESSES; 1).")
+@click.option("--workers", type=int, help="Worker processes (DRS_WORKERS; 1).")
 def serve(**overrides: object) -> None:
-    """Serve on this machine: database, web processes and worker."""
+    """Serve on this machine: database, web processes and workers."""
     from drs_service import supervisor
 
     supervisor.serve(read_settings(**overrides), announce=announce)

@@ -56,6 +56,7 @@ class Settings:
     cors_origins: tuple[str, ...] = setting((), "origins whose pages may read and write; * lets every page read")
     drs_1_2_prefix: str | None = setting(None, "path, such as /1.2, before a second mount for clients of DRS 1.2")
     processes: int = setting(1, "web processes", least=1, most=256)
+    workers: int = setting(1, "worker processes of `serve`; 0 where only others do the jobs", least=0, most=256)
 
     # Where it keeps things
     data_dir: Path = setting(Path("data"), "directory of the embedded database and of the local store")

@@ -2,7 +2,7 @@
 
     supervisor ── PostgreSQL          unless a DATABASE_URL is set
                ├─ web (PROCESSES)     all accept on one socket
-               └─ worker
+               └─ worker (WORKERS)
 
 A process that ends is started again. If the supervisor is killed, its children see their lifeline end and go as well.
 """
@@ -99,8 +99,16 @@ class Supervisor:
             )
             for number in range(1, settings.processes + 1)
         ]
-        worker = Kept("worker", ["worker", *worker_arguments], env=env, lifeline=self._lifeline)
-        self._children = [*web, worker]
+        workers = [
+            Kept(
+                f"worker {number}",
+                ["worker", *(worker_arguments if number == 1 else [])],
+                env=env,
+                lifeline=self._lifeline,
+            )
+            for number in range(1, settings.workers + 1)
+        ]
+        self._children = [*web, *workers]
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until a signal says otherwise, or until a part of this fails: that error is raised."""
@@ -225,9 +233,8 @@ def embedded_postgres(settings: Settings) -> Iterator[EmbeddedPostgres]:
 
 def connections(settings: Settings) -> int:
     """How many connections our processes may ever make, and some for people and for what comes in between."""
-    web = settings.processes * (settings.database_pool_size + 2)  # each listens for changes, too
-    worker = settings.database_pool_size
-    return max(100, web + worker + 20)
+    processes = settings.processes + settings.workers
+    return max(100, processes * (settings.database_pool_size + 2) + 20)  # each listens for changes, too
 
 
 async def watch(postgres: EmbeddedPostgres) -> None:

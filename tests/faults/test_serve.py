@@ -141,7 +141,7 @@ def test_a_database_that_refuses_the_service_ends_it_at_once(
 def test_the_embedded_database_has_room_for_every_process(data_dir: Path, own_environment: dict[str, str]) -> None:
     with serving(data_dir, own_environment | {"DRS_DATABASE_POOL_SIZE": "60"}) as service:
         url = f"postgresql://postgres@/drs?host={service.data_dir / 'postgres'}&port=5432"
-        assert query(url, "SHOW max_connections") == [str(62 + 60 + 20)]
+        assert query(url, "SHOW max_connections") == [str(62 + 62 + 20)]
 
 
 def test_a_second_service_on_the_same_directory_is_refused(serve: Serve, own_environment: dict[str, str]) -> None:

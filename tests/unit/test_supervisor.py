@@ -48,7 +48,7 @@ def test_a_place_that_is_no_directory_is_named(tmp_path: Path, name: str) -> Non
 
 def test_postgres_has_room_for_every_process() -> None:
     assert connections(Settings()) == 100
-    assert connections(Settings(processes=16)) == 16 * 12 + 10 + 20
+    assert connections(Settings(processes=16, workers=3)) == 19 * 12 + 20
 
 
 async def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ async def test_a_part_that_fails_stops_the_service(monkeypatch: pytest.MonkeyPat
             pass
 
         async def keep(self) -> None:
-            if self.name == "worker":
+            if self.name == "worker 1":
                 raise LookupError("not expected by anybody")
             await asyncio.Event().wait()
 
@@ -98,9 +98,9 @@ async def test_a_part_that_fails_stops_the_service(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("drs_service.supervisor.Kept", Child)
     with listen("127.0.0.1", 0) as listener:
         supervisor = Supervisor(
-            Settings(public_url="http://localhost"), listener, None, worker_arguments=[], tallies=None
+            Settings(public_url="http://localhost", workers=2), listener, None, worker_arguments=[], tallies=None
         )
         with pytest.raises(LookupError):
             async with asyncio.timeout(5):
                 await supervisor.run(lambda _: None)
-    assert stopped == ["web 1", "worker"]
+    assert stopped == ["web 1", "worker 1", "worker 2"]
