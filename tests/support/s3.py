@@ -142,15 +142,23 @@ class S3Server:
     def narrow_bucket(self, most_bytes: int) -> tuple[str, S3Access]:
         """One for little more than nothing, and how its owner reaches it."""
         owner = secrets.token_hex(8)
-        self._call("radosgw-admin", "user", "create", "--uid", owner, "--display-name", owner, *keys_of(owner))
+        access = self.own_bucket(owner, S3Access(access_key_id=owner, secret_access_key=owner))
         limits = ("--quota-scope", "user", "--max-size", str(most_bytes))
         self._call("radosgw-admin", "quota", "set", "--uid", owner, *limits)
         self._call("radosgw-admin", "quota", "enable", "--uid", owner, "--quota-scope", "user")
-        access = S3Access(endpoint_url=self.url, access_key_id=owner, secret_access_key=owner)
-        client = client_for(access)
-        client.create_bucket(Bucket=owner)
-        client.close()
         return owner, access
+
+    def own_bucket(self, name: str, owner: S3Access) -> S3Access:
+        """A new one of a new owner with this key, and how it is reached."""
+        assert owner.access_key_id is not None
+        keys = keys_of(owner.access_key_id, owner.secret_access_key)
+        user = ("--uid", owner.access_key_id, "--display-name", owner.access_key_id)
+        self._call("radosgw-admin", "user", "create", *user, *keys)
+        access = replace(owner, endpoint_url=self.url)
+        client = client_for(access)
+        client.create_bucket(Bucket=name)
+        client.close()
+        return access
 
     def go_away(self) -> None:
         """Stop answering; what is kept stays."""

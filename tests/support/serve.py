@@ -98,9 +98,9 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def wait_until(fact: Callable[[], bool], *, within: float = PATIENCE) -> None:
-    """Return once fact holds; fail if it does not in time."""
+def wait_until(fact: Callable[[], bool], *, within: float = PATIENCE, every: float = 0.02) -> None:
+    """Return once fact holds; fail if it does not in time. Seconds, between looks as well."""
     deadline = time.monotonic() + within
     while not fact():
         assert time.monotonic() < deadline, f"did not happen within {within} seconds"
-        time.sleep(0.02)
+        time.sleep(every)

@@ -1,0 +1,125 @@
+"""deploy/nginx.conf on nodes of our making, which show what reaches them."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.support.compose import ROOT
+from tests.support.program import free_port
+
+HANDSHAKE = (
+    "GET /sessions/1/tunnel HTTP/1.1\r\nHost: localhost:8000\r\nConnection: keep-alive, Upgrade\r\n"
+    "Upgrade: {}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+class Proxy:
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.heads: list[bytes] = []
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def switch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A node that switches protocols where it is asked to, and then sends back what comes."""
+        self.heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+        if b"upgrade: websocket" in head:
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            while data := await reader.read(1000):
+                writer.write(data)
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async def die(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A node that takes a request and is gone."""
+        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.transport.abort()
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            yield reader, writer
+            writer.close()
+
+
+@pytest_asyncio.fixture
+async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
+    """nginx in front of two nodes that do what the parameter says; of none without one."""
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx not installed: on Debian `make servers` does it")
+    proxy = Proxy()
+    does = getattr(proxy, request.param) if request.param else None
+    nodes = [await asyncio.start_server(does, "127.0.0.1", 0) for _ in "ab"] if does else []
+    ports = [node.sockets[0].getsockname()[1] for node in nodes] or [free_port(), free_port()]
+    here = {"8080": f"127.0.0.1:{proxy.port}", "8001": str(ports[0]), "8002": str(ports[1])}
+    (directory := roomy / f"proxy-{proxy.port}").mkdir()
+    text = re.sub("/tmp/", f"{directory}/", (ROOT / "deploy" / "nginx.conf").read_text())
+    text = re.sub(r"\b80(80|01|02);", lambda match: f"{here[match[0][:-1]]};", text)
+    (directory / "nginx.conf").write_text(text)
+    nginx = subprocess.Popen(["nginx", "-e", "stderr", "-c", directory / "nginx.conf"])
+    try:
+        async with asyncio.timeout(10):
+            while not (directory / "nginx.pid").exists():
+                await asyncio.sleep(0.005)
+        yield proxy
+    finally:
+        nginx.terminate()
+        await asyncio.to_thread(nginx.wait, 10)
+        for node in nodes:
+            node.close()
+
+
+@pytest.mark.parametrize("proxy", ["switch"], indirect=True)
+async def test_a_websocket_goes_through(proxy: Proxy) -> None:
+    async with proxy.connected() as (reader, writer):
+        writer.write(HANDSHAKE.format("WebSocket").encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        for frame in (b"\x81\x02hi", b"\x82\x01\x00"):
+            writer.write(frame)
+            assert await reader.readexactly(len(frame)) == frame
+    [head] = proxy.heads
+    assert b"\r\nconnection: upgrade\r\n" in head and b"\r\nhost: localhost:8000\r\n" in head
+
+
+@pytest.mark.parametrize("proxy", ["switch"], indirect=True)
+async def test_no_other_upgrade_does(proxy: Proxy) -> None:
+    async with proxy.connected() as (reader, writer):
+        writer.write(HANDSHAKE.format("h2c").encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert b"upgrade:" not in proxy.heads[0] and b"connection:" not in proxy.heads[0]
+
+
+@pytest.mark.parametrize("proxy", ["die"], indirect=True)
+@pytest.mark.parametrize(
+    ("method", "content", "asked"),
+    [("GET", None, 2), ("PUT", b"a", 1), ("PUT", b"", 1), ("DELETE", None, 1), ("POST", None, 1), ("PATCH", b"a", 1)],
+)
+async def test_another_node_is_asked_only_for_what_may_be_repeated(
+    proxy: Proxy, method: str, content: bytes | None, asked: int
+) -> None:
+    async with httpx.AsyncClient(base_url=proxy.url) as client:
+        assert_away(await client.request(method, "/upload/a%2Fb?x=%20", content=content))
+    assert len(proxy.heads) == asked
+    assert all(head.startswith(f"{method} /upload/a%2Fb?x=%20 HTTP/1.1\r\n".encode()) for head in proxy.heads)
+
+
+@pytest.mark.parametrize("proxy", [None], indirect=True)
+async def test_nodes_that_are_away_are_told_as_the_service_would(proxy: Proxy) -> None:
+    async with httpx.AsyncClient(base_url=proxy.url) as client:
+        for method in ("GET", "PUT"):
+            assert_away(await client.request(method, "/upload/a", content=b"a" if method == "PUT" else None))
+
+
+def assert_away(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.json()["status_code"], answer.json()["code"]) == (503, "unavailable")
