@@ -26,11 +26,13 @@ test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed $(AZURE)/node_
 servers: $(STAMP)  # A real S3 server and a browser, for tests that are skipped without them
 	$(DEBIAN)/install
 
-check: $(STAMP)  ## Formatting, lint, types, layers
+check: $(STAMP)  ## Formatting, lint, types, layers, containers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
+	$(BIN)/hadolint --failure-threshold info Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml dbmate.yml
 
 format: $(STAMP)  ## Put the code in its usual shape
 	$(BIN)/ruff check --fix .
