@@ -56,6 +56,8 @@ def test_whoever_is_told_to_stop_has_time_for_it() -> None:
         grace = float(one.environment["DRS_SHUTDOWN_GRACE_SECONDS"]) + KILL_AFTER
         assert float(one.said["stop_grace_period"].removesuffix("s")) > grace
     assert SERVICES["proxy"].said["stop_grace_period"] == OURS[0].said["stop_grace_period"]
+    # What is under way needs both until its end: Compose stops those last that others depend on.
+    assert all({"postgres", "store", "dbmate"} <= one.needs.keys() for one in OURS)
     # nginx finishes what it does upon SIGQUIT, and drops it upon SIGTERM.
     assert SERVICES["proxy"].stop_signal == "SIGQUIT"
 

@@ -63,7 +63,7 @@ async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pr
     here = {"8080": f"127.0.0.1:{proxy.port}", "8001": str(ports[0]), "8002": str(ports[1])}
     (directory := roomy / f"proxy-{proxy.port}").mkdir()
     text = re.sub("/tmp/", f"{directory}/", (ROOT / "deploy" / "nginx.conf").read_text())
-    text = re.sub(r"\b80(80|01|02);", lambda match: f"{here[match[0][:-1]]};", text)
+    text = re.sub(r"\b80(80|01|02)\b", lambda match: here[match[0]], text)
     (directory / "nginx.conf").write_text(text)
     nginx = subprocess.Popen(["nginx", "-e", "stderr", "-c", directory / "nginx.conf"])
     try:

@@ -5,7 +5,8 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -93,17 +94,28 @@ def begin(client: httpx.Client, length: int) -> str:
 
 
 def test_bytes_of_a_body_go_through_as_they_come(composition: Composition) -> None:
-    before = sum(counted(composition, port, "drs_http_received_bytes_total") for port in NODES)
-    head = "PUT /upload/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\nConnection: close\r\n\r\n"
+    with slow_upload(composition) as finish:
+        assert finish().startswith(b"HTTP/1.1 201 ")
+
+
+@contextmanager
+def slow_upload(composition: Composition) -> Iterator[Callable[[], bytes]]:
+    """An upload of which a node has half by now; what is yielded sends the rest, and returns how the answer begins."""
+
+    def received() -> float:
+        return sum(counted(composition, port, "drs_http_received_bytes_total") for port in NODES)
+
+    half, before = bytes(1_000_000), received()
+    head = f"PUT /upload/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * len(half)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", composition.ports[8080]), timeout=20) as connection:
-        connection.sendall(head.encode() + bytes(1_000_000))
-        composition.until(
-            lambda: (
-                sum(counted(composition, port, "drs_http_received_bytes_total") for port in NODES) - before == 1_000_000
-            )
-        )
-        connection.sendall(bytes(1_000_000))
-        assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
+        connection.sendall(head.encode() + half)
+        composition.until(lambda: received() == before + len(half))
+
+        def finish() -> bytes:
+            connection.sendall(half)
+            return connection.recv(100)
+
+        yield finish
 
 
 def test_the_proxy_publishes_what_is_for_the_public(proxy: httpx.Client) -> None:
@@ -160,10 +172,20 @@ def read(composition: Composition, object_id: str, length: int, killed: threadin
     said.append("whole" if received > length else "cut")
 
 
-def test_everything_ends_cleanly_when_it_is_told_to(composition: Composition) -> None:
+def test_what_is_under_way_is_finished_when_all_is_stopped(composition: Composition) -> None:
     pids = {pid for some in composition.containers.values() for one in some for pid in one.family}
-    composition.stop()
+    stopping = threading.Thread(target=composition.stop)
+    with slow_upload(composition) as finish:
+        stopping.start()
+        composition.until(lambda: refuses(composition.ports[8080]))
+        assert finish().startswith(b"HTTP/1.1 201 ")
+    stopping.join()
+    assert set(list(composition.ended)[:2]) == {"proxy", "worker"}
     codes = {"proxy": [0], "web1": [0], "web2": [0], "worker": [0, 0], "postgres": [0]}
     assert composition.ended == codes | {"loopback": [-signal.SIGTERM]}
-    assert next(iter(composition.ended)) == "proxy"
     composition.until(lambda: not any(alive(pid) for pid in pids))
+
+
+def refuses(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) != 0

@@ -39,10 +39,14 @@ class Container:
     process: "subprocess.Popen[bytes]"
 
     def is_healthy(self) -> bool:
-        assert self.process.poll() is None, self.told
+        assert self.runs, self.told
         assert self.health is not None
         asked = subprocess.run(self.health, env=self.env, cwd=self.directory, capture_output=True, check=False)
         return asked.returncode == 0
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
 
     @property
     def family(self) -> list[int]:
@@ -192,17 +196,20 @@ class Composition:
 
     def stop(self) -> None:
         """As `docker compose stop` does: those first on which nothing depends. Their exit codes are in `ended`."""
-        for service in reversed(list(in_order(self.services))):
-            running = [one for one in self.containers.get(service.name, []) if one.process.poll() is None]
-            for one in running:
-                one.process.send_signal(signal.Signals[service.stop_signal])
-            if running:
-                self.ended[service.name] = [one.process.wait(PATIENCE) for one in running]
+        running = {name: some for name, some in self.containers.items() if any(one.runs for one in some)}
+        while running:
+            needed = {need for name in running for need in self.services[name].needs}
+            now = {name: running.pop(name) for name in running.keys() - needed}
+            for name, some in now.items():
+                for one in some:
+                    one.process.send_signal(signal.Signals[self.services[name].stop_signal])
+            for name, some in now.items():
+                self.ended[name] = [one.process.wait(PATIENCE) for one in some]
 
     def kill(self) -> None:
         for containers in self.containers.values():
             for one in containers:
-                if one.process.poll() is None:
+                if one.runs:
                     one.kill()
 
     def until(self, fact: Callable[[], bool]) -> None:
