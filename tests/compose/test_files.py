@@ -41,6 +41,7 @@ def test_images_are_pinned() -> None:
     images = [one.said["image"] for one in SERVICES.values()]
     images += re.findall(r"^FROM (\S+) ", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert all(re.fullmatch(r"[a-z/-]+:v?\d+(\.\d+)+(-[a-z0-9.]+)?", image) for image in images), images
+    assert all(one.said["pull_policy"] == "build" for one in SERVICES.values() if "build" in one.said)
     ours = {image for image in images if image.startswith("drs-")}
     assert ours == {f"drs-service:{version}", f"drs-store:{version}"}
     # What migrates in containers is what the tests migrate with.
@@ -48,6 +49,11 @@ def test_images_are_pinned() -> None:
         [Path(sys.executable).with_name("dbmate"), "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert SERVICES["dbmate"].said["image"] == f"amacneil/dbmate:{said.split()[-1]}"
+
+
+def test_what_waits_on_disk_does_so_in_a_volume() -> None:
+    for one in OURS:
+        assert one.mounts[one.environment["TMPDIR"]] == "spool"
 
 
 def test_whoever_is_told_to_stop_has_time_for_it() -> None:

@@ -19,7 +19,17 @@ COMPOSE = ROOT / "docker-compose.yaml"
 
 # What a service may say. The first are acted on; the others are asserted to be as they must (tests/compose).
 ACTED_ON = {"entrypoint", "command", "environment", "env_file", "secrets", "volumes", "tmpfs", "depends_on"}
-ACTED_ON |= {"healthcheck", "stop_signal", "stop_grace_period", "deploy", "network_mode", "ports", "image", "build"}
+ACTED_ON |= {
+    "healthcheck",
+    "stop_signal",
+    "stop_grace_period",
+    "deploy",
+    "network_mode",
+    "ports",
+    "image",
+    "build",
+    "pull_policy",
+}
 CONTAINED = {"restart", "read_only", "cap_drop", "security_opt", "user", "init", "shm_size"}
 
 

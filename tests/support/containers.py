@@ -156,7 +156,8 @@ class Composition:
     def put(self, directory: Path, path: str, what: str) -> str:
         """Where that is which is mounted at path."""
         if not what.startswith("./"):
-            return str(directory / "volume")
+            (volume := self.directory / f"volume-{what}").mkdir(exist_ok=True)
+            return str(volume)
         source = ROOT / what
         if source.is_dir():
             return str(source)
@@ -170,9 +171,8 @@ class Composition:
         account, programs = Account.for_postgres("nobody"), self.postgres_programs()
         user, database = env["POSTGRES_USER"], env["POSTGRES_DB"]
         password = Path(env["POSTGRES_PASSWORD_FILE"]).read_text().strip()
-        for path in (directory, pwfile := directory / "password"):
-            if path is pwfile:
-                pwfile.write_text(password)
+        (pwfile := directory / "password").write_text(password)
+        for path in (directory, pwfile):
             os.chown(path, account.uid, account.gid)
         made = account.run(
             [
