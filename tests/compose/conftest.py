@@ -1,6 +1,5 @@
-"""One composition for all tests here; each leaves it as it was."""
+"""One composition for all tests here, which the last of them stops."""
 
-import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +8,15 @@ import pytest
 
 from drs_service.blobs.access import S3Access
 from tests.support.compose import ROOT
-from tests.support.containers import Composition
+from tests.support.containers import Composition, missing
 from tests.support.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
 def composition(roomy: Path, s3: S3Server) -> Iterator[Composition]:
     """Running and healthy. `.env` is `.env.example`, with an algorithm to be applied to every file."""
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx not installed: on Debian `make servers` does it")
+    if reason := missing():
+        pytest.skip(reason)
     example = (ROOT / ".env.example").read_text().splitlines()
     dotenv = {
         name: value.strip('"') for name, _, value in (line.partition("=") for line in example if line[:1].isupper())

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.compose import ROOT
+from tests.support.containers import PATH, missing
 from tests.support.program import free_port
 
 HANDSHAKE = (
@@ -54,8 +54,8 @@ class Proxy:
 @pytest_asyncio.fixture
 async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
     """nginx in front of two nodes that do what the parameter says; of none without one."""
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx not installed: on Debian `make servers` does it")
+    if reason := missing():
+        pytest.skip(reason)
     proxy = Proxy()
     does = getattr(proxy, request.param) if request.param else None
     nodes = [await asyncio.start_server(does, "127.0.0.1", 0) for _ in "ab"] if does else []
@@ -65,7 +65,7 @@ async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pr
     text = re.sub("/tmp/", f"{directory}/", (ROOT / "deploy" / "nginx.conf").read_text())
     text = re.sub(r"\b80(80|01|02)\b", lambda match: here[match[0]], text)
     (directory / "nginx.conf").write_text(text)
-    nginx = subprocess.Popen(["nginx", "-e", "stderr", "-c", directory / "nginx.conf"])
+    nginx = subprocess.Popen(["nginx", "-e", "stderr", "-c", directory / "nginx.conf"], env={"PATH": PATH})
     try:
         async with asyncio.timeout(10):
             while not (directory / "nginx.pid").exists():

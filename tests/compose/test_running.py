@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.containers import Composition
-from tests.support.serve import alive, command_of
+from tests.support.serve import alive, command_of, wait_until
 
 MIB = 1024**2
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -68,7 +68,7 @@ def test_a_long_body_is_read_at_both_nodes_and_summed_by_a_worker(
     assert method["access_url"]["url"] == f"{composition.url(8080)}/data/{object_id}"
 
     wanted = {"type": "md5", "checksum": hashlib.md5(content).hexdigest()}
-    composition.until(lambda: wanted in proxy.get(f"/ga4gh/drs/v1/objects/{object_id}").json()["checksums"])
+    wait_until(lambda: wanted in proxy.get(f"/ga4gh/drs/v1/objects/{object_id}").json()["checksums"])
 
 
 def test_parts_of_an_upload_go_to_one_node_after_the_other(composition: Composition, proxy: httpx.Client) -> None:
@@ -109,7 +109,7 @@ def slow_upload(composition: Composition) -> Iterator[Callable[[], bytes]]:
     head = f"PUT /upload/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * len(half)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", composition.ports[8080]), timeout=20) as connection:
         connection.sendall(head.encode() + half)
-        composition.until(lambda: received() == before + len(half))
+        wait_until(lambda: received() == before + len(half))
 
         def finish() -> bytes:
             connection.sendall(half)
@@ -123,7 +123,7 @@ def test_the_proxy_publishes_what_is_for_the_public(proxy: httpx.Client) -> None
         answer = proxy.get(httpx.URL(f"{proxy.base_url}".rstrip("/") + path))
         assert (answer.status_code, answer.json()["code"]) == (404, "route_not_found"), path
     assert proxy.get("/readyz").json()["status"] == "ready"
-    assert proxy.get("/livez", headers={"Host": "localhost:8000"}).status_code == 200
+    assert proxy.get("/livez", headers={"Host": "localhost:8000", "Upload-Concat": "a" * 60_000}).status_code == 200
     stranger = proxy.get("/livez", headers={"Host": "rebound.example.org"})
     assert (stranger.status_code, stranger.json()["code"]) == (421, "host_unknown")
 
@@ -137,7 +137,7 @@ def test_a_node_that_is_killed_is_not_missed(composition: Composition, proxy: ht
     readers = [threading.Thread(target=read, args=(composition, object_id, len(content), killed, broken)) for _ in "ab"]
     for reader in readers:
         reader.start()
-    composition.until(lambda: len(broken) == 2)
+    wait_until(lambda: len(broken) == 2)
     composition.containers["web1"][0].kill()
     killed.set()
     for reader in readers:
@@ -177,13 +177,13 @@ def test_what_is_under_way_is_finished_when_all_is_stopped(composition: Composit
     stopping = threading.Thread(target=composition.stop)
     with slow_upload(composition) as finish:
         stopping.start()
-        composition.until(lambda: refuses(composition.ports[8080]))
+        wait_until(lambda: refuses(composition.ports[8080]))
         assert finish().startswith(b"HTTP/1.1 201 ")
     stopping.join()
     assert set(list(composition.ended)[:2]) == {"proxy", "worker"}
     codes = {"proxy": [0], "web1": [0], "web2": [0], "worker": [0, 0], "postgres": [0]}
     assert composition.ended == codes | {"loopback": [-signal.SIGTERM]}
-    composition.until(lambda: not any(alive(pid) for pid in pids))
+    wait_until(lambda: not any(alive(pid) for pid in pids))
 
 
 def refuses(port: int) -> bool:

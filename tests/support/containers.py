@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,6 +24,14 @@ from tests.support.s3 import S3Server
 from tests.support.serve import alive, family, kill, wait_until
 
 PATIENCE = 30.0
+PATH = os.pathsep.join([str(Path(sys.executable).parent), "/usr/sbin", os.defpath])
+PROGRAMS = ("nginx", "wget")
+
+
+def missing() -> str:
+    """Which programs of images are not here, or nothing."""
+    absent = [program for program in PROGRAMS if shutil.which(program, path=PATH) is None]
+    return f"{', '.join(absent)} not installed: on Debian `make servers` does it" if absent else ""
 
 
 @dataclass(slots=True)
@@ -34,7 +41,6 @@ class Container:
     service: Service
     directory: Path
     env: dict[str, str]
-    argv: list[str]
     health: list[str] | None
     process: "subprocess.Popen[bytes]"
 
@@ -135,9 +141,7 @@ class Composition:
         for here in mounts.values():
             if (file := Path(here)).is_file():
                 file.write_text(self.host.translated(file.read_text(), mounts))
-        path = os.pathsep.join(
-            [str(Path(sys.executable).parent), str(self.postgres_programs()), os.defpath, "/usr/sbin"]
-        )
+        path = f"{self.postgres_programs()}{os.pathsep}{PATH}"
         env = {"PATH": path, **service.environment}
         env = {key: self.host.translated(value, mounts) for key, value in env.items()}
         if "PYTHONPATH" in os.environ:
@@ -151,7 +155,7 @@ class Composition:
                 process = subprocess.Popen(
                     argv, env=env, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
-        return Container(service, directory, env, argv, health, process)
+        return Container(service, directory, env, health, process)
 
     def put(self, directory: Path, path: str, what: str) -> str:
         """Where that is which is mounted at path."""
@@ -211,6 +215,3 @@ class Composition:
             for one in containers:
                 if one.runs:
                     one.kill()
-
-    def until(self, fact: Callable[[], bool]) -> None:
-        wait_until(fact, within=PATIENCE)
