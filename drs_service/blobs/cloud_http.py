@@ -144,6 +144,21 @@ class CloudHttp:
             await self._session.close()
 
 
+class Body:
+    """Of an answer, piece by piece."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def read(self, size: int) -> bytes:
+        return await self._response.content.read(size)
+
+    def close(self) -> None:
+        if not self._response.content.at_eof():
+            self._response.close()  # what is still to come is not waited for
+        self._response.release()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Every error of the connection, and every refusal, as one of ours."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
 from s3fs import S3FileSystem
 
 from drs_service.blobs.access import S3Access
@@ -292,9 +291,11 @@ class S3Bucket:
         """None if nobody is known who asks, or if requests are signed in another way than ours."""
         sample = {"Bucket": self._bucket, "Key": SAMPLE}
         try:
-            address = Address.found_in(await client.generate_presigned_url("get_object", Params=sample), SAMPLE)
-        except BotoCoreError:
+            async with translated():
+                presigned = await client.generate_presigned_url("get_object", Params=sample)
+        except StorageUnavailable:
             return None
+        address = Address.found_in(presigned, SAMPLE)
         return ShortWay(address, self._key_now) if address is not None else None
 
     async def _key_now(self) -> Key | None:

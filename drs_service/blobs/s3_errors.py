@@ -42,3 +42,8 @@ def code_of(error: StorageUnavailable) -> str:
 
 def code_said(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def unmet(method: str) -> ClientError:
+    """As if botocore had been told that a condition is not met."""
+    return ClientError({"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}, method)

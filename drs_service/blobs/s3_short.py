@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
-import aiohttp
-from botocore.exceptions import ClientError
-
-from drs_service.blobs.cloud_http import CloudHttp, Request, refusal
+from drs_service.blobs.cloud_http import Body, CloudHttp, Request, refusal
+from drs_service.blobs.s3_errors import unmet
 from drs_service.blobs.sigv4 import ALGORITHM, Key, signed
 from drs_service.errors import StorageUnavailable
 
@@ -91,23 +89,3 @@ class ShortWay:
 
     async def close(self) -> None:
         await self._http.close()
-
-
-class Body:
-    """As botocore gives it."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    async def read(self, size: int) -> bytes:
-        return await self._response.content.read(size)
-
-    def close(self) -> None:
-        if not self._response.content.at_eof():
-            self._response.close()  # what is still to come is not waited for
-        self._response.release()
-
-
-def unmet(method: str) -> ClientError:
-    said = {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}
-    return ClientError(said, method)
