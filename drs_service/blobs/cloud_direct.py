@@ -32,9 +32,9 @@ class DirectCloudDriver(ThawingCloudDriver):
         name = new_name(0)
         return f"{name} {await self._direct.begin(located(handle, name))}"
 
-    async def presign_part(self, handle: str, parts: str, number: int, valid: timedelta) -> str:
+    async def presign_part(self, handle: str, parts: str, number: int, *, size: int, valid: timedelta) -> str:
         name, multipart = parts.split(" ")
-        return await self._direct.presign_part(located(handle, name), multipart, number, expires_in=valid)
+        return await self._direct.presign_part(located(handle, name), multipart, number, size=size, expires_in=valid)
 
     async def parts(self, handle: str, parts: str) -> Sequence[PartHere]:
         name, multipart = parts.split(" ")

@@ -94,8 +94,8 @@ class Direct(Protocol):
     async def begin_parts(self, handle: str) -> str:
         """What the parts are to be brought to. Nobody can read it, and it is forgotten with the handle."""
 
-    async def presign_part(self, handle: str, parts: str, number: int, valid: timedelta) -> str:
-        """A URL to which whoever has it may PUT the bytes of a part, for so long."""
+    async def presign_part(self, handle: str, parts: str, number: int, *, size: int, valid: timedelta) -> str:
+        """A URL to which whoever has it may PUT a part of so many bytes, and of no others, for so long."""
 
     async def parts(self, handle: str, parts: str) -> Sequence[PartHere]:
         """Those that have come. UploadLost."""

@@ -236,8 +236,10 @@ class S3Bucket:
             "get_object", name, expires_in, {key: value for key, value in said.items() if value is not None}
         )
 
-    async def presign_part(self, name: str, multipart: str, number: int, *, expires_in: timedelta) -> str:
-        return await self._presign("upload_part", name, expires_in, {"UploadId": multipart, "PartNumber": number})
+    async def presign_part(self, name: str, multipart: str, number: int, *, size: int, expires_in: timedelta) -> str:
+        # What is said of a header is signed: a request with another Content-Length, or with none, is refused.
+        said = {"UploadId": multipart, "PartNumber": number, "ContentLength": size}
+        return await self._presign("upload_part", name, expires_in, said)
 
     async def _presign(self, method: str, name: str, expires_in: timedelta, more: Mapping[str, object]) -> str:
         client = await self._opened()

@@ -28,7 +28,9 @@ STAGED = """
 
 
 async def staged(connection: Connection) -> tuple[int, int]:
-    """Bytes that came of all uploads which are no object yet, and how many of these there are."""
+    """Bytes that came, or may have been brought past us, of all uploads which are no object yet; and how many of these
+    there are.
+    """
     row = await connection.fetchrow(STAGED)
     assert row is not None, "an aggregate always has a row"
     return row["bytes"], row["uploads"]

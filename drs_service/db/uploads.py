@@ -14,6 +14,7 @@ from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
+from drs_service.domain.ranges import ByteRange
 from drs_service.domain.uploads import Mark, Purpose, Upload
 
 INSERT = """
@@ -71,7 +72,8 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
 
 
 SELECT = """
-    SELECT uploads.*, blobs.size AS blob_size FROM uploads LEFT JOIN blobs USING (digest)
+    SELECT uploads.*, bytes_staged(received, signed) AS staged, blobs.size AS blob_size
+    FROM uploads LEFT JOIN blobs USING (digest)
     WHERE id = ANY($1::text[]) AND (finishing OR expires_at > now())
 """
 
@@ -194,17 +196,24 @@ async def promised(connection: Connection, object_ids: Sequence[str]) -> dict[st
 
 
 DIRECTED = """
-    UPDATE uploads SET direct = coalesce(direct, $2), expires_at = now() + $3 WHERE id = $1 AND expires_at > now()
+    UPDATE uploads SET direct = coalesce(direct, $2), expires_at = now() + $3,
+        signed = signed + coalesce((
+            SELECT range_agg(int8range(start, stop)) FROM unnest($4::bigint[], $5::bigint[]) AS span (start, stop)
+        ), '{}')
+    WHERE id = $1 AND expires_at > now()
     RETURNING direct
 """
 
 
-async def directed(connection: Connection, upload_id: str, parts: str, *, lifetime: timedelta) -> str | None:
-    """Its parts are brought to the place itself: there, unless somebody else has begun that elsewhere. Returns where.
+async def directed(
+    connection: Connection, upload_id: str, parts: str, spans: Sequence[ByteRange], *, lifetime: timedelta
+) -> str | None:
+    """These bytes of it may be brought to the place itself: there, unless somebody else has begun that elsewhere.
 
-    None if there is no such upload any more.
+    Returns where; None if there is no such upload any more.
     """
-    found: str | None = await connection.fetchval(DIRECTED, upload_id, parts, lifetime)
+    starts, ends = [one.start for one in spans], [one.end for one in spans]
+    found: str | None = await connection.fetchval(DIRECTED, upload_id, parts, lifetime, starts, ends)
     return found
 
 
@@ -297,6 +306,7 @@ def upload(row: asyncpg.Record) -> Upload:
         expires_at=row["expires_at"],
         purpose=Purpose(row["purpose"]),
         mark=Mark(row["received"], row["notes"]),
+        staged=row["staged"],
         handle=row["handle"],
         tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
         parts=tuple(row["parts"]) if row["parts"] is not None else None,
@@ -323,7 +333,9 @@ class Numbered:
 
 
 UNFINISHED = """
-    SELECT uploads.*, (SELECT size FROM blobs WHERE blobs.digest = uploads.digest) AS blob_size FROM uploads
+    SELECT uploads.*, bytes_staged(received, signed) AS staged,
+        (SELECT size FROM blobs WHERE blobs.digest = uploads.digest) AS blob_size
+    FROM uploads
     WHERE owner_id = $1 AND number > $2 AND object_id IS NULL AND expires_at > now()
     ORDER BY number LIMIT $3
 """

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from drs_service.domain.ranges import ByteRange
+
 MIB = 1024**2
 LEAST_PART = 16 * MIB  # a request of less is not worth its signature
 MOST_PARTS = 10_000  # S3's
@@ -22,6 +24,11 @@ class Cut:
     def count(self) -> int:
         return max(1, math.ceil(self.size / self.part_size))
 
+    def span_of(self, number: int) -> ByteRange:
+        """Where a part lies; they are counted from 1."""
+        start = (number - 1) * self.part_size
+        return ByteRange(start, min(start + self.part_size, self.size))
+
     def size_of(self, number: int) -> int:
-        """Bytes of a part; they are counted from 1."""
-        return min(self.part_size, self.size - (number - 1) * self.part_size)
+        """Bytes of a part."""
+        return self.span_of(number).length

@@ -22,7 +22,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What an owner holds, and what lies in a space: bytes of objects, each on its own, and of unfinished uploads."""
+    """What an owner holds, and what lies in a space: bytes of objects, each on its own, and of unfinished uploads,
+    those among them that may have been brought past us.
+    """
 
     of_owner: int
     of_space: int

@@ -61,6 +61,8 @@ class Upload:
     expires_at: datetime
     purpose: Purpose = Purpose.ANNOUNCED
     mark: Mark = Mark()
+    staged: int = 0
+    """Bytes that count as staged: those that are safe, or those that may have been brought past us."""
     handle: str | None = None
     """Of the bytes that wait in the store."""
     description: str | None = None

@@ -116,7 +116,8 @@ class Announcing:
             raise SizeMismatch(f"The upload was announced with {upload.size} bytes, not {arriving.length}.")
         size = announced_size(upload)
         # There is room for what was announced then, and no more is taken.
-        await self._limiting.room(upload.owner, upload.space, size=size - upload.received)
+        already = upload.staged - upload.received
+        await self._limiting.room(upload.owner, upload.space, size=size - upload.received, already=already)
         async with self._store.receive(
             self._limiting.metered(upload.owner, no_more_than(size, arriving.source), Room(None)),
             expect=arriving.digest,

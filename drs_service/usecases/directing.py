@@ -13,6 +13,7 @@ from drs_service.blobs.driver import Direct
 from drs_service.db import uploads
 from drs_service.db.pool import Database
 from drs_service.domain.cuts import Cut
+from drs_service.domain.ranges import ByteRange
 from drs_service.domain.uploads import Mark, Upload
 from drs_service.errors import DirectImpossible, PartsMissing, TooMany, UploadDone, UploadNotFound
 from drs_service.usecases.finishing import Finishing
@@ -72,20 +73,22 @@ class Directing:
             raise TooMany(f"At most {MOST_URLS} parts can be asked for at once.")
         if not all(1 <= number <= cut.count for number in numbers):
             raise DirectImpossible(f"The parts of this upload have the numbers 1 to {cut.count}.")
-        await self._limiting.room(upload.owner, upload.space, size=cut.size)
-        handle, parts = await self._begun(upload)
+        await self._limiting.room(upload.owner, upload.space, size=cut.size, already=upload.staged)
+        handle, parts = await self._begun(upload, [cut.span_of(number) for number in numbers])
         expires_at = datetime.now(UTC) + self._valid
-        tickets = [
-            Ticket(number, cut.size_of(number), await self._place.presign_part(handle, parts, number, self._valid))
-            for number in numbers
-        ]
+        tickets = []
+        for number in numbers:
+            size = cut.size_of(number)
+            url = await self._place.presign_part(handle, parts, number, size=size, valid=self._valid)
+            tickets.append(Ticket(number, size, url))
         return Tickets(cut, expires_at, tickets)
 
-    async def _begun(self, upload: Upload) -> tuple[str, str]:
+    async def _begun(self, upload: Upload, spans: Sequence[ByteRange]) -> tuple[str, str]:
         assert upload.handle is not None, "what has a cut has a handle"
         begun = upload.direct or await self._place.begin_parts(upload.handle)
+        # Nobody tells us when they come: from now on they count as if they had.
         async with self._database.connection() as connection:
-            parts = await uploads.directed(connection, upload.id, begun, lifetime=self._lifetime)
+            parts = await uploads.directed(connection, upload.id, begun, spans, lifetime=self._lifetime)
         if parts != begun:
             await self._place.forget_parts(upload.handle, begun)
         if parts is None:
@@ -112,7 +115,8 @@ class Directing:
             if unfinished is None:
                 return upload
             if not upload.is_complete:
-                await self._limiting.room(upload.owner, upload.space, size=cut_of(upload).size)
+                size = cut_of(upload).size
+                await self._limiting.room(upload.owner, upload.space, size=size, already=upload.staged)
                 mark = await self._joined(upload)
                 await self._holding.tell(upload, upload.mark, mark)
                 await unfinished.go_on(mark, None)

@@ -72,8 +72,10 @@ class Limiting:
         finally:
             self._at_once -= 1
 
-    async def room(self, owner: str, space: str, *, size: int | None, uploads: int = 0) -> Room:
+    async def room(self, owner: str, space: str, *, size: int | None, uploads: int = 0, already: int = 0) -> Room:
         """What owner may send into space, of which size is known already, in so many new uploads.
+
+        already: bytes of it that count as if they had come.
 
         QuotaExceeded, TooManyUploads.
         """
@@ -92,7 +94,8 @@ class Limiting:
                 "or delete some of them first.",
                 retry_after=LATER,
             )
-        room = Room(holding.room(limits))
+        left = holding.room(limits)
+        room = Room(left + already if left is not None else None)
         if room.left is not None and size is not None and size > max(room.left, 0):
             raise QuotaExceeded(f"There is room for {max(room.left, 0)} more bytes, not for {size}.")
         return room

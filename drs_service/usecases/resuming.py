@@ -231,7 +231,8 @@ class Resuming:
         """
         upload = await self._holding.find(upload_id)
         with self._limiting.admitted(upload.owner):
-            room = await self._limiting.room(upload.owner, upload.space, size=bytes_to_come(upload, sending))
+            size, already = bytes_to_come(upload, sending), upload.staged - upload.received
+            room = await self._limiting.room(upload.owner, upload.space, size=size, already=already)
             return await self._send(upload, self._metered(upload.owner, sending, room))
 
     def _metered(self, owner: str, sending: Sending, room: Room) -> Sending:

@@ -46,13 +46,13 @@ async def handle(driver: DirectCloudDriver) -> AsyncIterator[str]:
     await driver.forget(handle)
 
 
-async def bring(url: str, content: bytes) -> httpx.Response:
+async def bring(url: str, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
     async with httpx.AsyncClient(timeout=20) as client:
         return await client.put(url, content=content)
 
 
 async def brought(driver: DirectCloudDriver, handle: str, parts: str, number: int, content: bytes) -> None:
-    url = await driver.presign_part(handle, parts, number, VALID)
+    url = await driver.presign_part(handle, parts, number, size=len(content), valid=VALID)
     (await bring(url, content)).raise_for_status()
 
 
@@ -88,10 +88,10 @@ async def test_nothing_can_be_changed_once_it_is_complete(
     place: S3Place, driver: DirectCloudDriver, handle: str
 ) -> None:
     parts = await driver.begin_parts(handle)
-    url = await driver.presign_part(handle, parts, 1, VALID)
+    url = await driver.presign_part(handle, parts, 1, size=PART, valid=VALID)
     (await bring(url, PIECES[0])).raise_for_status()
     mark = await driver.complete_parts(handle, parts, await driver.parts(handle, parts))
-    assert (await bring(url, b"other bytes")).status_code == 404
+    assert (await bring(url, PIECES[1])).status_code == 404
     waiting = await driver.resume(handle)
     await waiting.go_on(mark)
     assert await collect(waiting.reread(0, mark.offset)) == PIECES[0]
@@ -112,7 +112,7 @@ async def test_a_part_that_changed_after_it_was_counted_is_not_taken(driver: Dir
 
 async def test_a_url_is_good_for_one_part_alone(driver: DirectCloudDriver, handle: str) -> None:
     parts = await driver.begin_parts(handle)
-    url = httpx.URL(await driver.presign_part(handle, parts, 1, VALID))
+    url = httpx.URL(await driver.presign_part(handle, parts, 1, size=1, valid=VALID))
     for changed in (
         url.copy_set_param("partNumber", "2"),
         url.copy_set_param("X-Amz-Expires", "86400"),
@@ -120,6 +120,18 @@ async def test_a_url_is_good_for_one_part_alone(driver: DirectCloudDriver, handl
     ):
         assert (await bring(str(changed), b"a")).status_code == 403
     assert await driver.parts(handle, parts) == []
+
+
+async def test_a_url_is_good_for_a_part_of_its_size_alone(driver: DirectCloudDriver, handle: str) -> None:
+    async def without_length() -> AsyncIterator[bytes]:
+        yield b"12345"
+
+    parts = await driver.begin_parts(handle)
+    url = await driver.presign_part(handle, parts, 1, size=5, valid=VALID)
+    for content in (b"1234", b"123456", b"", without_length()):
+        assert (await bring(url, content)).status_code in {403, 411}
+    assert await driver.parts(handle, parts) == []
+    assert (await bring(url, b"12345")).status_code == 200
 
 
 async def test_what_is_forgotten_leaves_nothing(place: S3Place, driver: DirectCloudDriver) -> None:

@@ -74,7 +74,8 @@ def of_service(figures: Figures | None) -> Iterator[Metric]:
     yield GaugeMetricFamily("drs_objects", "Objects that are not deleted.", value=totals.objects)
     yield GaugeMetricFamily("drs_blobs", "Blobs, each counted once.", value=totals.blobs)
     yield GaugeMetricFamily("drs_blob_bytes", "Bytes of blobs, each counted once.", value=totals.bytes)
-    yield GaugeMetricFamily("drs_staged_bytes", "Bytes that came of unfinished uploads.", value=figures.staged_bytes)
+    staged = "Bytes that came of unfinished uploads, or may have been brought past the service."
+    yield GaugeMetricFamily("drs_staged_bytes", staged, value=figures.staged_bytes)
     yield GaugeMetricFamily(
         "drs_unfinished_uploads", "Uploads that are no object yet.", value=figures.unfinished_uploads
     )

@@ -29,7 +29,7 @@ class Part(msgspec.Struct, kw_only=True):
     size: int
     """Bytes; no other number of them will do."""
     url: str
-    """PUT the bytes of the part there, with no headers of your own."""
+    """PUT the bytes of the part there, with their number as Content-Length, and no headers of your own."""
 
 
 class Parts(msgspec.Struct, kw_only=True):
