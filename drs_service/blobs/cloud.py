@@ -13,6 +13,8 @@ write the same verified bytes.
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from functools import partial
 
 import structlog
 
@@ -22,6 +24,7 @@ from drs_service.blobs.chain import Chain, Segment, crowd, new_name
 from drs_service.blobs.driver import Buffer, Entry, Waiting
 from drs_service.blobs.owners import STAGING, Owner
 from drs_service.blobs.probing import Probing
+from drs_service.blobs.reading_on import read_on
 from drs_service.blobs.spool import Room, Spool
 from drs_service.domain.uploads import Mark
 from drs_service.errors import StorageUnavailable, Unavailable, UploadBusy, UploadLost
@@ -289,8 +292,11 @@ class CloudWaiting:
         for segment in self._chain.segments:
             first, last = max(start - at, 0), min(end - at, segment.size)
             if first < last:
-                async for piece in self._bucket.read(self._folder + segment.name, first, last):
-                    yield piece
+                async with aclosing(
+                    read_on(partial(self._bucket.read, self._folder + segment.name), first, last)
+                ) as on:
+                    async for piece in on:
+                        yield piece
             at += segment.size
 
     async def publish(self, key: str) -> None:

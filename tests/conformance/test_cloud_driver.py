@@ -307,6 +307,19 @@ async def test_a_connection_that_breaks_while_bytes_come_is_told(place: CloudPla
     await driver.close()
 
 
+async def test_what_waits_is_read_on_where_a_connection_broke(place: CloudPlace, way: Passage) -> None:
+    handle = await place.driver.begin()
+    mark = await sent(place.driver, handle, Mark(), SOME)
+    driver = place.another(url=way.url)
+    async with resumed(driver, handle, mark) as waiting:
+        way.down.block_after(12 * MIB)
+        reading = cut_when_blocked(waiting.reread(0, mark.offset), way)
+        assert b"".join([piece async for piece in reading]) == SOME
+    assert way.down.bytes < len(SOME) + 6 * MIB
+    await driver.close()
+    await place.driver.forget(handle)
+
+
 async def cut_when_blocked(reading: AsyncIterator[object], way: Passage) -> AsyncIterator[bytes]:
     async def cut() -> None:
         await asyncio.to_thread(way.down.blocked.wait, 10)
