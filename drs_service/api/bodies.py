@@ -33,7 +33,7 @@ async def body_of(
         except TimeoutError as error:
             if interruption.called:
                 raise UploadBusy("Another request goes on with this upload.") from error
-            raise UploadStalled(f"No bytes arrived for {idle:g} seconds. Nothing was stored.") from error
+            raise UploadStalled(f"No bytes arrived for {idle:g} seconds.") from error
         if message["type"] == "http.disconnect":
             raise UploadInterrupted
         assert message["type"] == "http.request"

@@ -134,5 +134,6 @@ def build(
     leave_out_examples(app)
     paths = [DRS_PATH, *([prefix_1_2 + DRS_PATH] if prefix_1_2 is not None else [])]
     guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins, drs_paths=paths)
+    spoken = resumable.Speaking(cast(ASGIApp, guarded))
     # The server brings nothing but HTTP.
-    return cast(ASGIApp, Tallied(Cors(guarded, origins) if origins else guarded, tally))
+    return cast(ASGIApp, Tallied(Cors(spoken, origins) if origins else spoken, tally))

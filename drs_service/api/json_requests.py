@@ -1,7 +1,7 @@
 """JSON as clients send it. Whatever comes, it is read as one value that means the same to everybody, or refused."""
 
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
@@ -13,6 +13,8 @@ MAX_NESTING = 256
 # What separates values: memory and time go by their number, not by the bytes. A bundle of 100,000 members has 400,000.
 MAX_VALUES = 1_000_000
 
+Shape = TypeVar("Shape")
+
 
 class JsonRequest(Request[Any, Any, Any]):
     """A request whose JSON body is read by our own rules."""
@@ -21,6 +23,14 @@ class JsonRequest(Request[Any, Any, Any]):
         """Rejected if the body is not JSON, or not such that every reader takes it for the same."""
         body = await self.body()
         return decoded(body) if body else None
+
+
+async def strictly(request: Request[Any, Any, Any], shape: type[Shape]) -> Shape:
+    """The body, whose members are of the types that they should be. Rejected: the framework would take "1" for 1."""
+    try:
+        return msgspec.convert(await request.json(), shape)
+    except msgspec.ValidationError as error:
+        raise Rejected(f"The request is not valid: {error}") from error
 
 
 def decoded(body: bytes) -> Any:

@@ -20,19 +20,19 @@ from drs_service.domain.uploads import Mark, Purpose, Upload
 INSERT = """
     INSERT INTO uploads (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted, ends_by_size
     )
     SELECT id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
         received, notes, handle, object_id, tags, ARRAY(SELECT jsonb_array_elements_text(aliases)),
         CASE WHEN parts IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(parts)) END, metadata, concat,
-        ARRAY(SELECT jsonb_array_elements_text(wanted))
+        ARRAY(SELECT jsonb_array_elements_text(wanted)), ends_by_size
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::jsonb[],
         $10::timestamptz[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::jsonb[],
-        $17::jsonb[], $18::jsonb[], $19::text[], $20::text[], $21::jsonb[]
+        $17::jsonb[], $18::jsonb[], $19::text[], $20::text[], $21::jsonb[], $22::boolean[]
     ) AS new (
         id, owner_id, space_id, name, file_name, media_type, size, description, checksums, expires_at, purpose,
-        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted
+        received, notes, handle, object_id, tags, aliases, parts, metadata, concat, wanted, ends_by_size
     )
     ON CONFLICT (id) DO NOTHING
 """
@@ -65,6 +65,7 @@ async def insert(connection: Connection, new: Sequence[Upload]) -> None:
                 one.metadata,
                 one.concat,
                 msgspec.json.encode(sorted(one.wanted)).decode(),
+                one.ends_by_size,
             )
             for one in new
         ),
@@ -244,6 +245,7 @@ async def delete(connection: Connection, ids: Sequence[str]) -> None:
     await connection.execute(DELETE, ids)
 
 
+# Of what became an object nobody need be told that it is gone, for it is not: its upload was merely forgotten.
 # By the clock that `select` goes by, whatever that of the worker says. Who registers one has it locked, and keeps it.
 EXPIRE = """
     WITH gone AS (
@@ -265,13 +267,13 @@ async def expire(connection: Connection, *, limit: int) -> list[str | None]:
 
 
 HAS_EXPIRED = """
-    SELECT EXISTS (SELECT FROM uploads WHERE id = $1 AND expires_at <= now() AND NOT finishing)
+    SELECT EXISTS (SELECT FROM uploads WHERE id = $1 AND expires_at <= now() AND NOT finishing AND object_id IS NULL)
         OR EXISTS (SELECT FROM expired_uploads WHERE id = $1)
 """
 
 
 async def has_expired(connection: Connection, upload_id: str) -> bool:
-    """Whether there was such an upload, not long ago."""
+    """Whether there was such an upload, not long ago, of which nothing has become."""
     return bool(await connection.fetchval(HAS_EXPIRED, upload_id))
 
 
@@ -309,6 +311,7 @@ def upload(row: asyncpg.Record) -> Upload:
         staged=row["staged"],
         handle=row["handle"],
         tags=msgspec.json.decode(row["tags"], type=dict[str, str]),
+        ends_by_size=row["ends_by_size"],
         parts=tuple(row["parts"]) if row["parts"] is not None else None,
         finishing=row["finishing"],
         promised_id=row["promised_id"],

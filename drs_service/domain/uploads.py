@@ -68,6 +68,8 @@ class Upload:
     description: str | None = None
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    ends_by_size: bool = True
+    """Whether it is whole as soon as all bytes have come; otherwise once its sender says so."""
     wanted: frozenset[str] = frozenset()
     """Algorithms, of those that can be worked out, that its sender wants checksums of."""
     parts: tuple[str, ...] | None = None

@@ -134,7 +134,8 @@ class Registering:
                 try:
                     self._add(registration, principal, object_id, candidate, here)
                 except DrsServiceError as error:
-                    raise type(error)(f"Candidate {number}: {error}", **error.facts) from error
+                    said = f"Candidate {number}: {error}" if len(candidates) > 1 else str(error)
+                    raise type(error)(said, **error.facts) from error
             await self._write(connection, registration)
             # What came by an upload was counted as it came.
             if sum(one.blob is not None for one in registration.new) > len(registration.uploads):

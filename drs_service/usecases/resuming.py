@@ -22,12 +22,11 @@ from drs_service.domain.objects import DrsObject
 from drs_service.domain.uploads import Mark, Purpose, Upload
 from drs_service.errors import (
     CandidateInvalid,
+    ChunkMismatch,
     DrsServiceError,
     Forbidden,
     OffsetMismatch,
     SizeMismatch,
-    Unavailable,
-    UploadBusy,
     UploadDone,
     UploadNotFound,
     UploadTooLarge,
@@ -77,7 +76,7 @@ class Sending:
     expect: Checksum | None = None
     """Of these bytes alone."""
     ends: bool | None = None
-    """Whether nothing comes behind it; None if the upload ends where its size says so."""
+    """Whether nothing comes behind it; None if its sender has no word for that."""
 
 
 class Resuming:
@@ -131,10 +130,14 @@ class Resuming:
         try:
             if first is not None:
                 return await self._send(upload, first)
-            return await self._complete(upload.id) if upload.size == 0 and wanted.ends_by_size else upload
-        except DrsServiceError:
-            with suppress(UploadNotFound, UploadBusy, Unavailable):  # it expires
+            return await self._complete(upload.id) if upload.size == 0 and upload.ends_by_size else upload
+        except DrsServiceError as error:
+            with suppress(DrsServiceError):  # it expires
                 await self.terminate(upload.id)
+            if isinstance(error, ChunkMismatch):
+                raise ChunkMismatch(
+                    "The bytes received do not have the checksum stated of them: no upload was begun."
+                ) from error
             raise
 
     async def _begun(self, principal: Principal, wanted: Wanted, upload_id: str, *, size: int | None) -> Upload:
@@ -155,6 +158,7 @@ class Resuming:
             parts=wanted.parts,
             metadata=wanted.metadata,
             concat=wanted.concat,
+            ends_by_size=wanted.ends_by_size,
         )
 
     async def _insert(self, upload: Upload) -> None:
@@ -204,7 +208,7 @@ class Resuming:
         """How far it has come, as of now, or that nothing becomes of it. UploadNotFound."""
         return await self._holding.look(upload_id)
 
-    async def settle(self, upload_id: str, *, ends_by_size: bool) -> Upload:
+    async def settle(self, upload_id: str) -> Upload:
         """How far it has come, once whoever was sending has stopped: the next one may go on there.
 
         UploadNotFound, UploadFailed, UploadBusy, UploadLost; and if it ends by its size, what `send` raises at the last
@@ -217,7 +221,7 @@ class Resuming:
             return upload
         async with self._holding.held(upload_id) as (upload, unfinished):
             is_here = upload.is_complete or upload.parts is not None
-            is_whole = ends_by_size and is_here and upload.purpose is not Purpose.PART
+            is_whole = upload.ends_by_size and is_here and upload.purpose is not Purpose.PART
             if unfinished is not None and is_whole:
                 return await self._finishing.finish(upload, unfinished)
             return upload
@@ -268,7 +272,7 @@ class Resuming:
             await unfinished.receive(sending.source, most=most, tell=tell, expect=sending.expect)
         if sending.ends:
             upload = await self._sized(upload, self._size_said(upload, unfinished.mark.offset))
-        if sending.ends is not False and unfinished.mark.offset == upload.size:
+        if (sending.ends or upload.ends_by_size) and unfinished.mark.offset == upload.size:
             return await self._finishing.finish(upload, unfinished)
         return await self._holding.find(upload.id)
 

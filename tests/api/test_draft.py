@@ -3,18 +3,24 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from drs_service.blobs.driver import BlobDriver, Waiting
+from drs_service.blobs.local import LocalDriver
 from drs_service.domain.structured_fields import dictionary
+from drs_service.errors import StorageUnavailable
+from drs_service.settings import Settings
 from tests.api.schemas import assert_refused
 from tests.api.test_announced import announced, registered
 from tests.api.test_uploads import in_pieces, repr_digest
 from tests.api.traces import staged_files, until_known
+from tests.support.faults import Wrapper
 from tests.support.raw_http import chunk, connected, request
-from tests.support.server import Service
+from tests.support.server import Service, running, storing_in
 
 PUBLIC = "https://drs.example.org"
 SPOKEN = {"Upload-Draft-Interop-Version": "8"}
@@ -274,13 +280,45 @@ async def test_options_say_the_limits(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.headers["tus-version"]) == (204, "1.0.0")
 
 
-async def test_a_client_of_tus_learns_of_no_complete_upload_that_is_no_object(client: httpx.AsyncClient) -> None:
-    """Its client goes by the offset alone, and sends nothing more; a node may have died before it was finished."""
-    path = await begun(client, b"all of it", Upload_Length="9")
-    asked = await client.head(path, headers={"Tus-Resumable": "1.0.0"})
-    assert (asked.status_code, asked.headers["upload-offset"]) == (200, "9")
-    location = asked.headers["content-location"].removeprefix(PUBLIC)
-    assert (await client.get(location)).json()["size"] == 9
+async def test_what_ends_by_a_word_is_not_ended_by_its_size(client: httpx.AsyncClient) -> None:
+    """Whoever asks or sends, in whatever protocol."""
+    path = await begun(client, b"all of", Upload_Length="9")
+    tus = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Offset": "6"}
+    sent = await client.patch(path, content=b" it", headers=tus)
+    for asked in (sent, await client.head(path, headers={"Tus-Resumable": "1.0.0"})):
+        assert (asked.headers["upload-offset"], "content-location" in asked.headers) == ("9", False)
+    assert (await client.get(path.replace("/tus/", "/uploads/"))).json()["state"] == "open"
+    assert (await client.head(path, headers=SPOKEN)).headers["upload-complete"] == "?0"
+    await made(client, await gone_on(client, path, b"", 9, "?1"), b"all of it")
+
+
+async def test_what_ends_by_its_size_needs_no_word(client: httpx.AsyncClient) -> None:
+    tus = {"Tus-Resumable": "1.0.0", "Upload-Length": "9"}
+    path = (await client.post("/tus", headers=tus)).headers["location"].removeprefix(PUBLIC)
+    await made(client, await gone_on(client, path, b"all of it", 0, "?0"), b"all of it")
+
+
+class Once(Wrapper):
+    """Lets one go on with an upload, and then nobody."""
+
+    def __init__(self, driver: BlobDriver) -> None:
+        super().__init__(driver)
+        self._left = 1
+
+    async def resume(self, handle: str) -> Waiting:
+        if not self._left:
+            raise StorageUnavailable
+        self._left -= 1
+        return await super().resume(handle)
+
+
+async def test_what_cannot_be_forgotten_is_too_large_all_the_same(settings: Settings, tmp_path: Path) -> None:
+    async with (
+        running(settings, storing_in(Once(LocalDriver(tmp_path / "store")))) as service,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
+    ):
+        path = await begun(client, Upload_Length="5")
+        assert_refused(await gone_on(client, path, b"too many", 0, "?0"), 413, "upload_too_large")
 
 
 async def test_whoever_asks_while_an_upload_becomes_an_object_is_told_so(client: httpx.AsyncClient) -> None:

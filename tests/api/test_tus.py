@@ -64,9 +64,14 @@ async def test_every_answer_says_that_tus_is_spoken(tus: Tus) -> None:
         await tus.patch(path, 0, b"a"),
         await tus.delete(path),
         await tus.delete(path),
+        await tus.client.put(path, headers=VERSION),
+        await tus.client.get("/tus/a/b", headers=VERSION),
+        await tus.client.head(path, headers=VERSION | {"Host": "elsewhere.example"}),
+        await tus.client.post("/tus", headers=VERSION | {"Origin": "https://elsewhere.example"}),
     ]
-    assert [answer.status_code for answer in answers] == [400, 200, 404, 409, 204, 204, 404]
+    assert [answer.status_code for answer in answers] == [400, 200, 404, 409, 204, 204, 404, 405, 404, 421, 403]
     assert {answer.headers["tus-resumable"] for answer in answers} == {"1.0.0"}
+    assert "tus-resumable" not in (await tus.client.get("/tusk", headers=VERSION)).headers
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
 
@@ -405,7 +410,8 @@ async def test_a_creation_that_is_refused_leaves_nothing(
     service: Service, tus: Tus, status: int, headers: dict[str, str], content: bytes
 ) -> None:
     before = await query(service.settings, "SELECT id FROM uploads")
-    assert (await tus.post(headers, content)).status_code == status
+    answer = await tus.post(headers, content)
+    assert (answer.status_code, "as before" in answer.text) == (status, False)
     assert await query(service.settings, "SELECT id FROM uploads") == before
     assert not staged_files(service.settings)
 
@@ -461,6 +467,16 @@ async def test_it_is_said_when_an_upload_expires(service: Service, tus: Tus) -> 
     expiry = "UPDATE uploads SET expires_at = now() + interval '1 h' WHERE id = $1"
     await query(service.settings, expiry, path.rpartition("/")[2])
     assert await tus.offset(path) == 1
+
+
+async def test_what_became_an_object_is_not_said_to_be_gone(service: Service, tus: Tus) -> None:
+    path = await tus.begin(3)
+    await tus.sent(path, 0, b"abc")
+    where = await tus.object_of(path)
+    await query(service.settings, "UPDATE uploads SET expires_at = now() WHERE id = $1", path.rpartition("/")[2])
+    assert (await tus.head(path)).status_code == 404
+    assert_refused(await tus.patch(path, 3, b""), 404, "upload_not_found")
+    assert (await tus.client.get(where)).status_code == 200
 
 
 # Checksum
@@ -588,6 +604,15 @@ async def test_what_is_no_complete_part_is_not_joined(tus: Tus) -> None:
     assert await tus.content_of(path_of(answer)) == b"abcd"
 
 
+async def test_many_parts_are_not_all_told_again(own_client: httpx.AsyncClient) -> None:
+    tus = Tus(own_client)
+    one = await part(tus, b"x")
+    for many in (64, 200):
+        path = path_of(await tus.join([PUBLIC + one] * many))
+        said = (await tus.head(path)).headers["upload-concat"]
+        assert said == ("final;" + " ".join([PUBLIC + one] * many) if many == 64 else "final;")
+
+
 async def test_parts_that_are_not_what_was_stated_make_nothing(service: Service, tus: Tus) -> None:
     one, content = await part(tus, b"ab"), secrets.token_bytes(5)
     answer = await tus.join([one], metadata({"sha-256": sha256(content)}))
@@ -630,6 +655,7 @@ async def test_bytes_that_are_here_need_not_be_sent(service: Service, tus: Tus, 
     before = await query(service.settings, "SELECT id FROM uploads")
     answer = await tus.post({"Upload-Length": "3", **said})
     assert_refused(answer, 400, "size_mismatch")
+    assert answer.json()["msg"] == f"The bytes are {len(some_bytes)}, not 3."
     assert await query(service.settings, "SELECT id FROM uploads") == before
 
 

@@ -113,7 +113,7 @@ async def test_bytes_go_one_way_or_the_other(nodes: Nodes, directed: str) -> Non
     assert_refused(await a.post("/uploads/nothing/parts", json={"numbers": [1]}), 404, "upload_not_found")
 
 
-@pytest.mark.parametrize("numbers", [[], [0], [4], [10_001], ["a"], None])
+@pytest.mark.parametrize("numbers", [[], [0], [4], [10_001], ["a"], ["1"], [1.5], [True], None])
 async def test_parts_that_cannot_be_are_refused(nodes: Nodes, directed: str, numbers: object) -> None:
     answer = await nodes.a.client.post(f"{directed}/parts", json={"numbers": numbers})
     assert answer.status_code in {400, 409}

@@ -211,7 +211,7 @@ async def test_a_write_that_fails_is_made_up_for(
         upload = await well.create(ANONYMOUS, wanted)
         with pytest.raises(type(error)):
             await failing.send(upload.id, sending(0))
-        offset = (await failing.settle(upload.id, ends_by_size=True)).received
+        offset = (await failing.settle(upload.id)).received
         assert offset == 0
         done = await well.send(upload.id, sending(offset))
         assert done.object_id is not None

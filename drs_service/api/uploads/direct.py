@@ -11,7 +11,9 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp
 
 from drs_service.api.answers import Json
+from drs_service.api.bodies import AnyRequest
 from drs_service.api.errors import RETRY_AFTER, Error
+from drs_service.api.json_requests import strictly
 from drs_service.api.public import PublicUrls
 from drs_service.api.uploads.progress import Progress, progress
 from drs_service.usecases.directing import MOST_URLS, Directing
@@ -68,8 +70,9 @@ def routes(directing: Directing, urls: PublicUrls) -> list[HTTPRouteHandler]:
         description="PUT each part to its URL, in any order and beside each other; then say that it is complete.",
         responses={200: ResponseSpec(Parts, description="A URL for each."), **REFUSALS},
     )
-    async def post_parts(upload_id: FromPath[str], data: JSONBody[PartsRequest]) -> ASGIApp:
-        given = await directing.tickets(upload_id, data.numbers)
+    async def post_parts(upload_id: FromPath[str], request: AnyRequest, data: JSONBody[PartsRequest]) -> ASGIApp:
+        said = await strictly(request, type(data))
+        given = await directing.tickets(upload_id, said.numbers)
         parts = [Part(number=one.number, size=one.size, url=one.url) for one in given.tickets]
         cut = given.cut
         answer = Parts(part_size=cut.part_size, count=cut.count, expires_at=given.expires_at, parts=parts)

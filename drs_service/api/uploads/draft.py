@@ -42,7 +42,6 @@ from drs_service.errors import (
     SizeMismatch,
     UploadDone,
     UploadFailed,
-    UploadNotFound,
     UploadTooLarge,
 )
 from drs_service.usecases.objects import Objects
@@ -100,7 +99,7 @@ class Draft:
         return await self._answer(request, upload, {"location": self._urls.tus(upload.id)}, otherwise=201)
 
     async def ask(self, upload_id: str, _: AnyRequest) -> ASGIApp:
-        upload = await self._resuming.settle(upload_id, ends_by_size=False)
+        upload = await self._resuming.settle(upload_id)
         length = {"upload-length": str(upload.size)} if upload.size is not None else {}
         return Bytes(204, {**NO_STORE, **self._state(upload), **length})
 
@@ -113,7 +112,7 @@ class Draft:
             upload = await self._resuming.send(upload_id, self._sending(request, offset, ends))
         except UploadTooLarge:
             # The draft, 4.4.2: past its length an upload is invalid.
-            with suppress(UploadNotFound):
+            with suppress(DrsServiceError):  # it expires
                 await self._resuming.terminate(upload_id)
             raise
         return await self._answer(request, upload, {}, otherwise=204)

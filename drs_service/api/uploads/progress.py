@@ -154,4 +154,4 @@ def state(upload: Upload) -> State:
         return "failed"
     if upload.finishing:
         return "finishing"
-    return "arrived" if upload.is_complete else "open"
+    return "arrived" if upload.is_complete and upload.ends_by_size else "open"

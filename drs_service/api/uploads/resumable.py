@@ -5,16 +5,16 @@ Upload-Complete, or Upload-Draft-Interop-Version     the draft of the IETF: draf
 neither                                              412, as tus has it
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from litestar import Response, delete, patch, post, route
+from litestar import Request, Response, delete, patch, post, route
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIType, Schema
 from litestar.params import FromPath
-from litestar.types import ASGIApp, ExceptionHandlersMap
+from litestar.types import ASGIApp, ExceptionHandlersMap, Message, Receive, Scope, Send
 
 from drs_service.api.bodies import AnyRequest, list_header
 from drs_service.api.document import header, operation
@@ -23,8 +23,10 @@ from drs_service.api.errors import EXCEPTION_HANDLERS as OF_ALL
 from drs_service.api.errors import Error
 from drs_service.api.uploads import draft, tus
 from drs_service.domain.structured_fields import boolean
+from drs_service.domain.tus import VERSION
 
 PATH = "/tus/{upload_id:str}"
+RESUMABLE = (b"tus-resumable", VERSION.encode("ascii"))
 
 NUMBER = r"^[0-9]{1,18}$"
 DIGEST = r"^sha-256=:[A-Za-z0-9+/]{43}=:$"
@@ -212,6 +214,30 @@ def routes(of_tus: tus.Tus, of_draft: draft.Draft) -> list[HTTPRouteHandler]:
 
     # OPTIONS first: to a path without one the framework adds its own, which then stays.
     return [options_tus, post_tus, options_upload, head_tus, patch_tus, delete_tus, post_override]
+
+
+class Speaking:
+    """Says of every answer at `/tus` that tus is spoken, unless it was to the draft: of those too that no route gave.
+
+    tus 1.0.0: Tus-Resumable "MUST be included in every request and response", but for OPTIONS.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if (scope["path"] == "/tus" or scope["path"].startswith("/tus/")) and not is_draft(Request(scope)):
+            send = self._saying(send)
+        return self._app(scope, receive, send)
+
+    def _saying(self, send: Send) -> Send:
+        def saying(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                given = [(name, value) for name, value in message["headers"] if name.lower() != RESUMABLE[0]]
+                message = {**message, "headers": [*given, RESUMABLE]}
+            return send(message)
+
+        return saying
 
 
 def exception_handlers(of_draft: draft.Draft) -> ExceptionHandlersMap:

@@ -24,12 +24,13 @@ from drs_service.usecases.resuming import Resuming, Sending, Wanted
 from drs_service.usecases.turns import Interruption
 
 CHUNK = "application/offset+octet-stream"
-ALWAYS = {"cache-control": "no-store", "tus-resumable": tus.VERSION}
+NO_STORE = {"cache-control": "no-store"}
 # What a client calls things in Upload-Metadata: tus-js-client and Uppy, tuspy, and the words of DRS.
 NAMES = ("filename", "name")
 TYPES = ("filetype", "type", "mime_type")
 DIGESTS = ("sha-256", "sha256")
 TAG = "tag."
+MOST_ECHOED = 4096  # bytes of an Upload-Concat that are told again
 
 
 class Tus:
@@ -56,7 +57,7 @@ class Tus:
 
     async def ask(self, upload_id: str, request: AnyRequest) -> ASGIApp:
         check_version(request)
-        upload = await self._resuming.settle(upload_id, ends_by_size=True)
+        upload = await self._resuming.settle(upload_id)
         return bare(200, {**progress(upload, self._urls), **described(upload)})
 
     async def go_on(self, upload_id: str, request: AnyRequest) -> ASGIApp:
@@ -97,7 +98,6 @@ class Tus:
 
 def refusal(answer: Response[Any], error: Exception) -> Response[Any]:
     """The answer to an error, as a part of this protocol."""
-    answer.headers["tus-resumable"] = tus.VERSION
     if isinstance(error, TusVersionUnsupported):
         answer.headers["tus-version"] = tus.VERSION
     return answer
@@ -184,15 +184,16 @@ def described(upload: Upload) -> dict[str, str]:
     elif upload.metadata:
         said["upload-metadata"] = upload.metadata
     if upload.concat is not None:
-        said["upload-concat"] = upload.concat
+        # Neither proxies nor clients let headers of any length through; what is left says that it is a final one.
+        said["upload-concat"] = upload.concat if len(upload.concat) <= MOST_ECHOED else "final;"
     return said
 
 
 def empty(headers: Mapping[str, str]) -> Response[None]:
-    return Response(None, status_code=204, headers={**ALWAYS, **headers})
+    return Response(None, status_code=204, headers={**NO_STORE, **headers})
 
 
 def bare(status: int, headers: Mapping[str, str]) -> ASGIApp:
     # RFC 9110 8.6: none in a 204. Otherwise it must be there, for the framework would put a null into the body.
     length = {} if status == 204 else {"content-length": "0"}
-    return Bytes(status, {**ALWAYS, **length, **headers})
+    return Bytes(status, {**NO_STORE, **length, **headers})
