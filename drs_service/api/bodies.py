@@ -11,6 +11,8 @@ from drs_service.usecases.turns import Interruption
 
 AnyRequest = Request[Any, Any, Any]
 
+TAKEN = "Another request goes on with this upload."
+
 
 async def body_of(
     request: AnyRequest, *, idle: float, interruption: Interruption | None = None
@@ -25,20 +27,22 @@ async def body_of(
     more = True
     while more:
         if interruption.called:
-            raise UploadBusy("Another request goes on with this upload.")  # waits for what is here already never end
+            raise UploadBusy(TAKEN)  # waits for what is here already never end
         try:
             async with asyncio.timeout_at(loop.time() + idle) as timeout:
                 with interruption.waiting(timeout):
                     message = await request.receive()
         except TimeoutError as error:
             if interruption.called:
-                raise UploadBusy("Another request goes on with this upload.") from error
+                raise UploadBusy(TAKEN) from error
             raise UploadStalled(f"No bytes arrived for {idle:g} seconds.") from error
         if message["type"] == "http.disconnect":
             raise UploadInterrupted
         assert message["type"] == "http.request"
         more = message.get("more_body", False)
         if body := message.get("body", b""):
+            if not interruption.come():
+                raise UploadBusy(TAKEN)
             yield body
         del message, body  # a sender that pauses now holds nothing here
 

@@ -1,8 +1,8 @@
 """Hearing from Postgres what has changed, for as long as it can be heard.
 
 The triggers of the migrations send `object <id>` and `blob <hex digest>` on one channel, and nodes that want to go
-on with an upload send `turn <id>`. Whoever keeps rows in memory may do so only between `on_connect` and `on_loss`:
-outside of it a change could go unheard.
+on with an upload send `turn <id>`, or `send <id> <who>` to send what another one may be about to. Whoever keeps rows in
+memory may do so only between `on_connect` and `on_loss`: outside of it a change could go unheard.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class TurnCalled:
     """Somebody wants to go on with an upload."""
 
     upload_id: str
+    by: str | None = None
+    """Who would send what another one may be about to send; None for who goes before whoever sends."""
 
 
 Change = ObjectChanged | BlobChanged | TurnCalled
@@ -123,9 +125,13 @@ def parse(payload: str) -> Change:
             return BlobChanged(Digest.from_hex(name))
         case "turn":
             return TurnCalled(name)
+        case "send":
+            upload_id, _, by = name.partition(" ")
+            return TurnCalled(upload_id, by)
     return ObjectChanged(name)
 
 
-async def call_for_turn(connection: Connection, upload_id: str) -> None:
-    """Let every node hear that somebody wants to go on with an upload."""
-    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"turn {upload_id}")
+async def call_for_turn(connection: Connection, call: TurnCalled) -> None:
+    """Let every node hear it."""
+    said = f"turn {call.upload_id}" if call.by is None else f"send {call.upload_id} {call.by}"
+    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, said)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Protocol
 
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.store import BlobStore
@@ -13,13 +14,22 @@ from drs_service.blobs.unfinished import Unfinished
 from drs_service.db import uploads
 from drs_service.db.pool import Database
 from drs_service.domain.uploads import Mark, Purpose, Upload
-from drs_service.errors import Unavailable, UploadBusy, UploadDone, UploadFailed, UploadNotFound
+from drs_service.errors import OffsetMismatch, Unavailable, UploadBusy, UploadDone, UploadFailed, UploadNotFound
 from drs_service.usecases.looking import upload_of
-from drs_service.usecases.turns import Turns
+from drs_service.usecases.turns import Interruption, Turns
 
 TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
 TURN_RETRY = 0.02  # seconds
 CARRIED = 4096  # uploads whose hash is carried on in this process
+
+
+class Sender(Protocol):
+    """Who would go on with an upload."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def interruption(self) -> Interruption: ...
 
 
 class Holding:
@@ -42,14 +52,17 @@ class Holding:
         return upload
 
     @asynccontextmanager
-    async def held(self, upload_id: str, *, finishing: bool = False) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
+    async def held(
+        self, upload_id: str, *, finishing: bool = False, sender: Sender | None = None
+    ) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
         """An upload for oneself, as it is once everybody else has let go of it; nothing if it is done by then, or a
         worker finishes it, unless this is that worker.
 
-        UploadNotFound, UploadFailed, UploadBusy, UploadLost.
+        A sender disturbs nobody whose bytes come, for his own would not fit behind them. UploadNotFound, UploadFailed,
+        UploadBusy, UploadLost; OffsetMismatch for a sender.
         """
         async with AsyncExitStack() as stack:
-            unfinished = await self._turn(upload_id, stack)
+            unfinished = await self._turn(upload_id, stack, sender)
             # Only now is it certain how far it has come.
             try:
                 upload = await self.find(upload_id)
@@ -67,22 +80,24 @@ class Holding:
             finally:
                 self._carried.put(upload_id, unfinished.mark, unfinished.hashing)
 
-    async def _turn(self, upload_id: str, stack: AsyncExitStack) -> Unfinished:
-        """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy."""
+    async def _turn(self, upload_id: str, stack: AsyncExitStack, sender: Sender | None) -> Unfinished:
+        """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy, OffsetMismatch."""
         deadline = time.monotonic() + TURN_PATIENCE
         while True:
-            handle = (await self.find(upload_id)).handle
-            if handle is None:
+            upload = await self.find(upload_id)
+            if upload.handle is None:
                 raise UploadDone
+            if sender is not None:
+                check_offset(sender.offset, upload)
             try:
                 if not self._store.keeps_out:
                     await stack.enter_async_context(self._turns.had(upload_id))
-                return await stack.enter_async_context(self._store.resume(handle))
+                return await stack.enter_async_context(self._store.resume(upload.handle))
             except UploadBusy:
                 await stack.aclose()
                 if time.monotonic() > deadline:
                     raise
-            await self._turns.call(upload_id)
+            await self._turns.call(upload_id, by=sender.interruption if sender is not None else None)
             await asyncio.sleep(TURN_RETRY)
 
     def _hashing(self, upload: Upload) -> Hashing | None:
@@ -111,6 +126,14 @@ class Holding:
         async with self._database.transaction() as connection:
             await uploads.delete(connection, [upload.id])
         await unfinished.discard()
+
+
+def check_offset(offset: int, upload: Upload) -> None:
+    """OffsetMismatch unless the upload has come so far."""
+    if offset != upload.received:
+        raise OffsetMismatch(
+            f"The upload has come to {upload.received}, not to {offset}.", expected=upload.received, provided=offset
+        )
 
 
 class Carried:

@@ -25,7 +25,6 @@ from drs_service.errors import (
     ChunkMismatch,
     DrsServiceError,
     Forbidden,
-    OffsetMismatch,
     SizeMismatch,
     UploadDone,
     UploadNotFound,
@@ -33,7 +32,7 @@ from drs_service.errors import (
 )
 from drs_service.usecases.announcing import ID_BYTES
 from drs_service.usecases.finishing import Finishing
-from drs_service.usecases.holding import Holding
+from drs_service.usecases.holding import Holding, check_offset
 from drs_service.usecases.limiting import Limiting, Room
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.turns import Interruption, Turns
@@ -246,7 +245,7 @@ class Resuming:
         if upload.parts is not None:
             raise Forbidden("Nothing is added to an upload that is joined of others.")
         if not upload.is_closed:
-            async with self._holding.held(upload.id) as (upload, unfinished):
+            async with self._holding.held(upload.id, sender=sending) as (upload, unfinished):
                 if unfinished is not None:
                     return await self._receive(upload, unfinished, sending)
         await self._holding.tidy(upload)
@@ -325,13 +324,6 @@ def bytes_to_come(upload: Upload, sending: Sending) -> int | None:
     if upload.is_closed:
         return 0
     return sending.length if size is None else max(0, size - upload.received)
-
-
-def check_offset(offset: int, upload: Upload) -> None:
-    if offset != upload.received:
-        raise OffsetMismatch(
-            f"The upload has come to {upload.received}, not to {offset}.", expected=upload.received, provided=offset
-        )
 
 
 def check_length(sending: Sending, *, most: int) -> None:

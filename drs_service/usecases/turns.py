@@ -3,6 +3,9 @@
 A client that lost its connection comes back while the service still waits for its first request. The second one calls
 for the turn, here or through Postgres on the other nodes, and the first is given up at once: what came of it is made
 safe, and the next one goes on behind that.
+
+Who calls in order to send has said from where, and can do so only where nothing has come of the first: otherwise that
+one goes on, and the second is told how far it has come. So of two that send the same bytes one succeeds.
 """
 
 import asyncio
@@ -19,8 +22,20 @@ class Interruption:
     """Ends somebody's wait for more bytes."""
 
     def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
         self.called = False
+        self._have_come = False
         self._waiting: asyncio.Timeout | None = None
+
+    def come(self) -> bool:
+        """Bytes have. False if they are the first and come too late, for another one has the turn."""
+        self._have_come = self._have_come or not self.called
+        return self._have_come
+
+    def give_way(self) -> None:
+        """Let another one send the same, unless bytes have come already."""
+        if not self._have_come:
+            self.call()
 
     def call(self) -> None:
         self.called = True
@@ -78,26 +93,24 @@ class Turns:
             if self._senders.get(upload_id) is interruption:
                 del self._senders[upload_id]
 
-    async def call(self, upload_id: str) -> None:
-        """Ask whoever is sending to stop, wherever that is."""
+    async def call(self, upload_id: str, by: Interruption | None = None) -> None:
+        """Ask whoever is sending to stop, wherever that is. by: of the one who would send the same."""
+        call = changes.TurnCalled(upload_id, by.id if by is not None else None)
         if upload_id in self._senders:
-            self.on_call(upload_id)
+            self.on_change(call)
         else:
             async with self._database.connection() as connection:
-                await changes.call_for_turn(connection, upload_id)
-
-    def on_call(self, upload_id: str) -> None:
-        """Somebody has called for the turn."""
-        sender = self._senders.get(upload_id)
-        if sender is not None:
-            sender.call()
+                await changes.call_for_turn(connection, call)
 
     def on_connect(self) -> None:
         """Nothing is kept that could be old."""
 
     def on_change(self, change: changes.Change) -> None:
-        if isinstance(change, changes.TurnCalled):
-            self.on_call(change.upload_id)
+        if isinstance(change, changes.TurnCalled) and (sender := self._senders.get(change.upload_id)):
+            if change.by is None:
+                sender.call()
+            elif change.by != sender.id:  # its own call may come back when it has the turn
+                sender.give_way()
 
     def on_loss(self) -> None:
         """Nobody is called while nothing is heard; whoever sends stops by himself then."""

@@ -257,17 +257,41 @@ async def test_many_at_once_make_one_object(service: Service, tus: Tus, some_byt
     assert await objects_of(service, some_bytes) == 1
 
 
-async def test_two_at_the_same_offset_make_one_object(service: Service, tus: Tus) -> None:
+async def test_one_of_two_at_the_same_offset_succeeds(service: Service, tus: Tus) -> None:
     for _ in range(20):
-        content = secrets.token_bytes(100_000)
+        content = secrets.token_bytes(1_000_000)
         path = await tus.begin(len(content))
         answers = await asyncio.gather(*(tus.patch(path, 0, content) for _ in range(2)))
-        assert {answer.status_code for answer in answers} <= {204, 409, 423}
-        offset = await tus.offset(path)
-        if offset < len(content):
-            await tus.sent(path, offset, content[offset:])
+        [_, other] = sorted(answer.status_code for answer in answers)
+        assert {answer.status_code for answer in answers} == {204, other} and other in {409, 423}
         assert await tus.content_of(path) == content
         assert await objects_of(service, content) == 1
+
+
+async def test_whose_bytes_come_is_not_disturbed_by_who_sends_the_same(
+    service: Service, tus: Tus, some_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drs_service.usecases.holding.TURN_PATIENCE", 0.2)
+    path, half = await tus.begin(len(some_bytes)), len(some_bytes) // 2
+    async with connected(service) as first:
+        await first.send(patch_head(path, 0, f"Content-Length: {len(some_bytes)}") + some_bytes[:half])
+        await until(lambda: any(file.stat().st_size for file in staged_files(service.settings)))
+        for offset in (1, len(some_bytes)):
+            async with asyncio.timeout(0.2):
+                assert_refused(await tus.patch(path, offset, some_bytes[offset:]), 409, "offset_mismatch")
+        assert_refused(await tus.patch(path, 0, some_bytes), 423, "upload_busy")
+        await first.send(some_bytes[half:])
+        assert (await first.answer()).status == 204
+    assert await tus.content_of(path) == some_bytes
+
+
+async def test_whose_bytes_do_not_come_gives_way_to_who_sends_the_same(service: Service, tus: Tus) -> None:
+    path = await tus.begin(5)
+    async with connected(service) as first:
+        await first.send(patch_head(path, 0, "Content-Length: 5", "Expect: 100-continue"))
+        assert (await first.head()).status == 100
+        await tus.sent(path, 0, b"abcde")
+    assert await tus.content_of(path) == b"abcde"
 
 
 # Creation
