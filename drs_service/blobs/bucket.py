@@ -109,5 +109,8 @@ class DirectBucket(ThawingBucket, Protocol):
     async def parts(self, name: str, multipart: str) -> Sequence[PartHere]:
         """Those that have come, in order. KeyError if nothing was begun, or it has been completed or aborted."""
 
+    async def complete_brought(self, name: str, multipart: str, tags: Sequence[str]) -> None:
+        """As `complete`. KeyError if nothing was begun, or it has been aborted."""
+
     async def presign_part(self, name: str, multipart: str, number: int, *, size: int, expires_in: timedelta) -> str:
         """A URL to which whoever has it can PUT this part of so many bytes; the answer's ETag is its tag."""

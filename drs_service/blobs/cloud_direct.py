@@ -45,7 +45,10 @@ class DirectCloudDriver(ThawingCloudDriver):
 
     async def complete_parts(self, handle: str, parts: str, here: Sequence[PartHere]) -> Mark:
         name, multipart = parts.split(" ")
-        await self._direct.complete(located(handle, name), multipart, [one.tag for one in here])
+        try:
+            await self._direct.complete_brought(located(handle, name), multipart, [one.tag for one in here])
+        except KeyError as error:
+            raise UploadLost(parts=name) from error
         return mark(name, sum(one.size for one in here))
 
     async def joined(self, handle: str, parts: str) -> Mark | None:

@@ -96,13 +96,21 @@ class S3Bucket:
             after = {"PartNumberMarker": page["NextPartNumberMarker"]}
 
     async def complete(self, name: str, multipart: str, tags: Sequence[str]) -> None:
+        try:
+            await self.complete_brought(name, multipart, tags)
+        except KeyError as error:
+            raise StorageUnavailable(reason=f"what was begun for {name} has been aborted") from error
+
+    async def complete_brought(self, name: str, multipart: str, tags: Sequence[str]) -> None:
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
         try:
             await self._call("complete_multipart_upload", name, UploadId=multipart, MultipartUpload={"Parts": parts})
         except StorageUnavailable as error:
-            # It may be that it was done, and the answer was lost.
-            if code_of(error) not in MISSING_MULTIPART or not await self._is_there(name):
+            # Not every server says of what is gone that it is. It may be that it was done, and the answer was lost.
+            if not code_of(error) or await self._is_begun(name, multipart):
                 raise
+            if not await self._is_there(name):
+                raise KeyError(name) from error
 
     async def abort(self, name: str, multipart: str) -> None:
         try:
@@ -195,6 +203,15 @@ class S3Bucket:
                 await self.thaw(name, replace(how, tier=Tier.STANDARD))
             elif code_of(error) not in RESTORING:
                 raise
+
+    async def _is_begun(self, name: str, multipart: str) -> bool:
+        try:
+            await self._call("list_parts", name, UploadId=multipart, MaxParts=1)
+        except StorageUnavailable as error:
+            if code_of(error) in MISSING_MULTIPART:
+                return False
+            raise
+        return True
 
     async def _is_there(self, name: str) -> bool:
         try:

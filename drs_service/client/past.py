@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable
 import msgspec
 
 from drs_service.client.answers import read, refused
-from drs_service.errors import Rejected, Unavailable
+from drs_service.errors import NotFound, Rejected, Unavailable
 from drs_service.outgoing.transfers import Buffer, Transfers
 
 
@@ -63,6 +63,8 @@ class Past:
         reply = await self._transfers.send("POST", f"{self._url}/parts", {"Content-Type": "application/json"}, body)
         [ticket] = read(reply, Tickets).parts
         brought = await self._transfers.send("PUT", ticket.url, {"Content-Length": str(ticket.size)}, pieces)
+        if brought.status == 404:
+            raise NotFound("The storage knows nothing of this upload any more: begin again.")
         if brought.status not in (200, 201):
             # Of the storage, whose reasons are not for its senders: the next URL may do.
             raise Unavailable(f"The storage answers {brought.status} to part {number}.")

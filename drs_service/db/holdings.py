@@ -5,13 +5,20 @@ from drs_service.domain.limits import Holding
 
 FOLD_AT = 1000  # rows of one owner: whoever has read so many makes one of them
 
-# What was folded lies in one row for each space that an owner has anything in.
+# What was folded lies in one row for each space that an owner has anything in. Uploads that have expired since somebody
+# tidied up are still in the sums, and are few.
 SELECT = """
     SELECT coalesce(sum(kept + staged) FILTER (WHERE owner_id = $1), 0)::bigint AS of_owner,
         coalesce(sum(kept + staged) FILTER (WHERE space_id = $2), 0)::bigint AS of_space,
         coalesce(sum(uploads) FILTER (WHERE owner_id = $1), 0)::bigint AS uploads,
-        count(*) FILTER (WHERE owner_id = $1) AS rows
-    FROM holding_changes WHERE owner_id = $1 OR space_id = $2
+        count(*) FILTER (WHERE owner_id = $1 AND is_change) AS rows
+    FROM (
+        SELECT owner_id, space_id, kept, staged, uploads, true AS is_change FROM holding_changes
+        WHERE owner_id = $1 OR space_id = $2
+        UNION ALL
+        SELECT owner_id, space_id, 0, -bytes_staged(received, signed), -1, false FROM uploads
+        WHERE expires_at <= now() AND NOT finishing AND object_id IS NULL AND (owner_id = $1 OR space_id = $2)
+    ) AS held
 """
 
 

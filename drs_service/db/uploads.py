@@ -121,6 +121,14 @@ async def received(connection: Connection, upload: Upload, before: Mark, after: 
     return answer == "UPDATE 1"
 
 
+KEEP = "UPDATE uploads SET expires_at = greatest(expires_at, now() + $2) WHERE id = $1 AND expires_at > now()"
+
+
+async def keep(connection: Connection, upload_id: str, *, lifetime: timedelta) -> None:
+    """Somebody is about it."""
+    await connection.execute(KEEP, upload_id, lifetime)
+
+
 # Whoever had it and lives no longer, by the lock that it held for as long as it did, has it no longer.
 TAKE = """
     UPDATE uploads SET turn = $2 WHERE id = $1 AND (turn IS NULL OR NOT EXISTS (

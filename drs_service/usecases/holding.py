@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from drs_service.blobs.hashing import Hashing
@@ -20,6 +20,7 @@ from drs_service.usecases.turns import Interruption, Turns
 
 TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe what has come
 TURN_RETRY = 0.02  # seconds
+LEAST_KEPT = timedelta(milliseconds=100)  # between two looks at how long an upload has still to wait
 CARRIED = 4096  # uploads whose hash is carried on in this process
 
 
@@ -75,10 +76,22 @@ class Holding:
                 yield upload, None
                 return
             await unfinished.go_on(upload.mark, self._hashing(upload))
+            keeping = asyncio.create_task(self._keep(upload))
             try:
                 yield upload, unfinished
             finally:
+                keeping.cancel()
                 self._carried.put(upload_id, unfinished.mark, unfinished.hashing)
+
+    async def _keep(self, upload: Upload) -> None:
+        """See that it does not expire while somebody is about it, who may have nothing to tell for long."""
+        left = upload.expires_at - datetime.now(UTC)
+        while True:
+            await asyncio.sleep(max(left / 2, LEAST_KEPT).total_seconds())
+            with suppress(Unavailable):  # the next time, then
+                async with self._database.connection() as connection:
+                    await uploads.keep(connection, upload.id, lifetime=self._lifetime)
+            left = self._lifetime
 
     async def _turn(self, upload_id: str, stack: AsyncExitStack, sender: Sender | None) -> Unfinished:
         """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy, OffsetMismatch."""

@@ -151,6 +151,16 @@ async def test_bytes_that_wait_count_until_they_are_given_up(limited: Limited) -
         await uploaded(client, b"x" * QUOTA)
 
 
+async def test_what_has_expired_makes_room_at_once(limited: Limited) -> None:
+    async with limited(owner_quota_bytes=QUOTA, max_unfinished_uploads=1) as (service, client):
+        tus = Tus(client)
+        path = await tus.begin(QUOTA)
+        await tus.sent(path, 0, b"x" * (QUOTA - 1))
+        assert_refused(await tus.post({"Upload-Length": "2"}), 429, "too_many_uploads")
+        await query(service.settings, "UPDATE uploads SET expires_at = now()")
+        await tus.sent(await tus.begin(QUOTA), 0, b"y" * QUOTA)
+
+
 async def test_tus_without_a_length_ends_at_the_quota_and_goes_on_when_there_is_room(limited: Limited) -> None:
     async with limited(owner_quota_bytes=QUOTA) as (service, client):
         other = await uploaded(client, secrets.token_bytes(QUOTA // 2))

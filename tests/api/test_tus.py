@@ -5,20 +5,22 @@ import base64
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from drs_service.settings import Settings
 from tests.api.schemas import assert_refused
 from tests.api.test_announced import announced, registered
 from tests.api.test_uploads import in_pieces
-from tests.api.traces import blob_file, query, staged_files
+from tests.api.traces import blob_file, query, staged_files, until_known
 from tests.api.writing import got, sha256
 from tests.support.deadline import until
 from tests.support.raw_http import asked, chunk, connected, request
-from tests.support.server import Service
+from tests.support.server import Service, running
 from tests.support.tus import CHUNK, PUBLIC, VERSION, Tus, checksum, metadata, patch_head, path_of
 
 MANY = "1" * 20
@@ -501,6 +503,27 @@ async def test_what_became_an_object_is_not_said_to_be_gone(service: Service, tu
     assert (await tus.head(path)).status_code == 404
     assert_refused(await tus.patch(path, 3, b""), 404, "upload_not_found")
     assert (await tus.client.get(where)).status_code == 200
+
+
+async def test_what_still_comes_does_not_expire(settings: Settings) -> None:
+    """A body that has a checksum moves nothing before its end."""
+    settings = replace(settings, upload_lifetime_seconds=2)
+    async with running(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+        tus, sha1 = Tus(client), checksum(b"abc")["Upload-Checksum"]
+        path = await tus.begin(3)
+        async with connected(service) as connection:
+            await connection.send(patch_head(path, 0, "Content-Length: 3", f"Upload-Checksum: {sha1}") + b"ab")
+            born = "SELECT count(*) FROM uploads WHERE created_at + interval '2.1 s' < clock_timestamp()"
+            await until_known(lambda: true(settings, born))
+            assert (await client.get(path.replace("/tus/", "/uploads/"))).status_code == 200
+            await connection.send(b"c")
+            assert (await connection.answer()).status == 204
+        assert await tus.content_of(path) == b"abc"
+
+
+async def true(settings: Settings, question: str) -> bool:
+    [[answer]] = await query(settings, question)
+    return bool(answer)
 
 
 # Checksum

@@ -166,6 +166,16 @@ async def test_what_may_go_past_the_service_has_to_fit(settings: Settings, place
         await tus.give_up_all()
 
 
+async def test_parts_that_the_place_has_forgotten_are_lost(nodes: Nodes, directed: str, place: CloudPlace) -> None:
+    await bring(nodes.a.client, directed, 1, 2, 3)
+    assert isinstance(place.driver, CloudDriver)
+    [begun] = [one async for one in place.driver.bucket.unfinished("")]
+    assert begun.multipart is not None
+    await place.driver.bucket.abort(begun.name, begun.multipart)
+    assert_refused(await nodes.b.client.post(f"{directed}/complete"), 410, "upload_lost")
+    assert_refused(await nodes.b.client.get(f"{directed}/parts"), 410, "upload_lost")
+
+
 async def test_what_is_given_up_leaves_nothing_in_the_bucket(nodes: Nodes, directed: str, place: CloudPlace) -> None:
     await bring(nodes.a.client, directed, 1)
     assert waiting(place)

@@ -110,6 +110,16 @@ async def test_a_part_that_changed_after_it_was_counted_is_not_taken(driver: Dir
     await driver.complete_parts(handle, parts, await driver.parts(handle, parts))
 
 
+async def test_what_the_place_has_forgotten_is_lost(driver: DirectCloudDriver, handle: str) -> None:
+    parts = await driver.begin_parts(handle)
+    await brought(driver, handle, parts, 1, PIECES[0])
+    here = await driver.parts(handle, parts)
+    await driver.forget_parts(handle, parts)
+    for lost in (driver.parts(handle, parts), driver.complete_parts(handle, parts, here)):
+        with pytest.raises(UploadLost):
+            await lost
+
+
 async def test_a_url_is_good_for_one_part_alone(driver: DirectCloudDriver, handle: str) -> None:
     parts = await driver.begin_parts(handle)
     url = httpx.URL(await driver.presign_part(handle, parts, 1, size=1, valid=VALID))
