@@ -74,6 +74,8 @@ class Candidate:
     version: str | None = None
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    """Algorithms, of those that can be worked out, to publish the checksums of besides."""
 
 
 def contents_of(candidates: Sequence[Candidate]) -> Iterator[Content]:

@@ -32,6 +32,8 @@ class ChecksumBlob(msgspec.Struct, frozen=True, tag="checksum_blob"):
 
     digest: str
     """Hexadecimal."""
+    algorithms: tuple[str, ...] = ()
+    """Of checksums that somebody else wants besides."""
 
 
 class ChecksumBacklog(msgspec.Struct, frozen=True, tag="checksum_backlog"):

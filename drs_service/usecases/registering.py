@@ -45,7 +45,7 @@ from drs_service.errors import (
     TooMany,
     UploadPending,
 )
-from drs_service.jobs.kinds import VerifyExternal, enqueue
+from drs_service.jobs.kinds import ChecksumBlob, VerifyExternal, enqueue, enqueue_all
 from drs_service.usecases.checksumming import Checksumming, Unverified
 from drs_service.usecases.limiting import Limiting
 from drs_service.usecases.objects import check_readable
@@ -137,6 +137,7 @@ class Registering:
                     said = f"Candidate {number}: {error}" if len(candidates) > 1 else str(error)
                     raise type(error)(said, **error.facts) from error
             await self._write(connection, registration)
+            await enqueue_all(connection, checksums_to_come(here, candidates))
             # What came by an upload was counted as it came.
             if sum(one.blob is not None for one in registration.new) > len(registration.uploads):
                 await self._limiting.check(connection, principal.id, DEFAULT_SPACE)
@@ -364,6 +365,17 @@ def check_verified(here: Here, candidates: Sequence[Candidate]) -> None:
                 missing.setdefault(blob, set()).update(lacking)
     if missing:
         raise Unverified(missing)
+
+
+def checksums_to_come(here: Here, candidates: Sequence[Candidate]) -> list[ChecksumBlob]:
+    """The work on bytes here of which checksums are wanted that nobody has worked out."""
+    jobs = []
+    for candidate in candidates:
+        blob = blob_of(here, candidate.source) if candidate.wanted else None
+        if blob is not None:
+            lacking = candidate.wanted - {"sha-256", *here.verified.get(blob.digest, {})}
+            jobs += [ChecksumBlob(blob.digest.hex, tuple(sorted(lacking)))] if lacking else []
+    return jobs
 
 
 async def readable_by_digest(

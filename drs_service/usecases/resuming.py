@@ -186,8 +186,8 @@ class Resuming:
     async def _made_of_what_is_here(self, principal: Principal, upload: Upload) -> DrsObject | None:
         """An object, if one that principal may read has the bytes already."""
         stated = {one.algorithm: one.value for one in upload.checksums}
-        if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated or upload.wanted:
-            return None  # checksums that are wanted are worked out as the bytes come
+        if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated:
+            return None
         candidate = Candidate(
             source=FromDigest(Digest.from_hex(stated["sha-256"])),
             size=upload.size,
@@ -196,6 +196,7 @@ class Resuming:
             media_type=upload.media_type,
             description=upload.description,
             tags=upload.tags,
+            wanted=upload.wanted,
         )
         try:
             [made] = await self._registering.register(principal, [candidate])

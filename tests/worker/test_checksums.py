@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from drs_service.blobs.keys import key_for
@@ -27,6 +28,8 @@ from drs_service.usecases.sweep import Sweep
 from drs_service.usecases.uploads import Uploads
 from tests.support.rows import digest_of, incoming
 from tests.support.serve import PATIENCE
+from tests.support.server import running
+from tests.support.tus import Tus, metadata
 from tests.worker.test_worker import database, worker
 
 CONTENT = secrets.token_bytes(3_000_000)
@@ -63,6 +66,24 @@ async def eventually_published(db: Database, digest: Digest, algorithms: set[str
     async with asyncio.timeout(PATIENCE):
         while set(await published(db, digest)) != algorithms:
             await asyncio.sleep(0.02)
+
+
+async def test_checksums_that_are_wanted_of_bytes_that_are_here_come_by_a_worker(
+    settings: Settings, own_environment: dict[str, str], db: Database
+) -> None:
+    async with running(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
+        await client.put("/upload/a", content=CONTENT)
+        tus, digest = Tus(client), hashlib.sha256(CONTENT).hexdigest()
+        path = await tus.begin(len(CONTENT), metadata({"sha-256": digest, "checksums": "md5, sha-512"}))
+        assert await tus.offset(path) == len(CONTENT)
+        assert (await tus.content_of(path)) == CONTENT
+        with worker(settings, own_environment):
+            await eventually_published(db, Digest.from_hex(digest), {"md5", "sha-512"})
+        made = (await client.get(await tus.object_of(path))).json()
+        assert {one["checksum"] for one in made["checksums"]} == {digest, MD5, SHA512}
+        # What is known by now is nobody's work.
+        await tus.begin(len(CONTENT), metadata({"sha-256": digest, "checksums": "md5"}))
+        assert await queued(db) == 0
 
 
 async def queued(db: Database) -> int:

@@ -1,4 +1,4 @@
-"""Work out the checksums that the operator wants of a blob."""
+"""Work out the checksums that the operator wants of a blob, and those that somebody else wants."""
 
 from datetime import timedelta
 
@@ -19,7 +19,8 @@ MAX_SILENCE = timedelta(minutes=10)  # between two pieces of a blob
 
 def checksum_blob(checksumming: Checksumming) -> Task:
     async def run(job: ChecksumBlob, attempt: Attempt) -> None:
-        await checksumming.work_out(Digest.from_hex(job.digest), attempt=attempt)
+        wanted = {*checksumming.algorithms, *job.algorithms}
+        await checksumming.work_out(Digest.from_hex(job.digest), wanted, attempt=attempt)
 
     async def give_up(job: ChecksumBlob, reason: str) -> None:
         log.error("checksums were not worked out", digest=job.digest, reason=reason)
