@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.store import BlobStore
@@ -22,15 +21,6 @@ TURN_PATIENCE = 10.0  # seconds that whoever is sending may take to make safe wh
 TURN_RETRY = 0.02  # seconds
 LEAST_KEPT = timedelta(milliseconds=100)  # between two looks at how long an upload has still to wait
 CARRIED = 4096  # uploads whose hash is carried on in this process
-
-
-class Sender(Protocol):
-    """Who would go on with an upload."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def interruption(self) -> Interruption: ...
 
 
 class Holding:
@@ -54,16 +44,16 @@ class Holding:
 
     @asynccontextmanager
     async def held(
-        self, upload_id: str, *, finishing: bool = False, sender: Sender | None = None
+        self, upload_id: str, *, finishing: bool = False, at: int | None = None, by: Interruption | None = None
     ) -> AsyncIterator[tuple[Upload, Unfinished | None]]:
         """An upload for oneself, as it is once everybody else has let go of it; nothing if it is done by then, or a
         worker finishes it, unless this is that worker.
 
-        A sender disturbs nobody whose bytes come, for his own would not fit behind them. UploadNotFound, UploadFailed,
-        UploadBusy, UploadLost; OffsetMismatch for a sender.
+        at and by are of a sender: where he would go on, and what ends his own sending. He disturbs nobody whose bytes
+        come, for his would not fit behind them. UploadNotFound, UploadFailed, UploadBusy, UploadLost, OffsetMismatch.
         """
         async with AsyncExitStack() as stack:
-            unfinished = await self._turn(upload_id, stack, sender)
+            unfinished = await self._turn(upload_id, stack, at, by)
             # Only now is it certain how far it has come.
             try:
                 upload = await self.find(upload_id)
@@ -93,15 +83,15 @@ class Holding:
                     await uploads.keep(connection, upload.id, lifetime=self._lifetime)
             left = self._lifetime
 
-    async def _turn(self, upload_id: str, stack: AsyncExitStack, sender: Sender | None) -> Unfinished:
+    async def _turn(self, upload_id: str, stack: AsyncExitStack, at: int | None, by: Interruption | None) -> Unfinished:
         """Enter stack with the upload, as soon as whoever has it leaves it. UploadBusy, OffsetMismatch."""
         deadline = time.monotonic() + TURN_PATIENCE
         while True:
             upload = await self.find(upload_id)
             if upload.handle is None:
                 raise UploadDone
-            if sender is not None:
-                check_offset(sender.offset, upload)
+            if at is not None:
+                check_offset(at, upload)
             try:
                 if not self._store.keeps_out:
                     await stack.enter_async_context(self._turns.had(upload_id))
@@ -110,7 +100,7 @@ class Holding:
                 await stack.aclose()
                 if time.monotonic() > deadline:
                     raise
-            await self._turns.call(upload_id, by=sender.interruption if sender is not None else None)
+            await self._turns.call(upload_id, by)
             await asyncio.sleep(TURN_RETRY)
 
     def _hashing(self, upload: Upload) -> Hashing | None:

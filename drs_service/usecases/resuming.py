@@ -246,7 +246,8 @@ class Resuming:
         if upload.parts is not None:
             raise Forbidden("Nothing is added to an upload that is joined of others.")
         if not upload.is_closed:
-            async with self._holding.held(upload.id, sender=sending) as (upload, unfinished):
+            held = self._holding.held(upload.id, at=sending.offset, by=sending.interruption)
+            async with held as (upload, unfinished):
                 if unfinished is not None:
                     return await self._receive(upload, unfinished, sending)
         await self._holding.tidy(upload)
