@@ -27,7 +27,7 @@ class VerifyExternal(msgspec.Struct, frozen=True, tag="verify_external"):
     """Of the access methods to look at; those that are not there any more are somebody else's job."""
 
 
-class ChecksumBlob(msgspec.Struct, frozen=True, tag="checksum_blob"):
+class ChecksumBlob(msgspec.Struct, frozen=True, tag="checksum_blob", omit_defaults=True):
     """Work out the checksums that the operator wants of a blob."""
 
     digest: str
