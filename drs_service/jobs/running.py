@@ -13,7 +13,6 @@ from functools import partial
 import pgqueuer
 import structlog
 from pgqueuer import PgQueuer
-from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.models import Schedule
 from pgqueuer.types import QueueManagerId
 
@@ -21,6 +20,7 @@ from drs_service.db.pool import Database
 from drs_service.errors import DrsServiceError
 from drs_service.jobs import workers
 from drs_service.jobs.fenced import FencedQueue
+from drs_service.jobs.hearing import HearingDriver
 from drs_service.jobs.kinds import Job, enqueue_once, kind_of
 from drs_service.jobs.leases import TICK
 from drs_service.jobs.performing import Performing
@@ -52,7 +52,7 @@ async def run(
 
     @asynccontextmanager
     async def manager() -> AsyncGenerator[PgQueuer, None]:
-        queue = FencedQueue(AsyncpgPoolDriver(database.pool), me, at_once=at_once)
+        queue = FencedQueue(HearingDriver(database.pool), me, at_once=at_once)
         made = PgQueuer(queue.driver, queries=queue)
         made.qm.queue_manager_id = me
         for kind, task in tasks.items():

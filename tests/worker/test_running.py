@@ -12,6 +12,7 @@ from drs_service.db.pool import Database, open_database
 from drs_service.errors import BlobCorrupt, StorageUnavailable
 from drs_service.jobs import listing, running
 from drs_service.jobs.attempts import Attempt
+from drs_service.jobs.hearing import HearingDriver
 from drs_service.jobs.kinds import Job, SweepOrphans, VerifyExternal, enqueue, enqueue_all, enqueue_once
 from drs_service.jobs.listing import State
 from drs_service.jobs.tasks import Run, Task
@@ -265,3 +266,17 @@ async def test_what_is_scheduled_does_not_pile_up(database_url: str) -> None:
                 await enqueue_once(connection, SweepOrphans())
         async with database.connection() as connection:
             assert len(await listing.page(connection, state=None, kind=None, after=0, limit=10)) == 1
+
+
+async def test_a_worker_asks_whether_it_hears_only_once_it_listens(database_url: str) -> None:
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+        driver = HearingDriver(database.pool)
+        heard: asyncio.Queue[str | bytes | bytearray] = asyncio.Queue()
+        telling = asyncio.create_task(driver.notify("here", "said early"))
+        for _ in range(20):
+            await database.pool.fetchval("SELECT 1")
+        assert not telling.done()
+        async with driver:
+            await driver.add_listener("here", heard.put_nowait)
+            await telling
+            assert await heard.get() == "said early"
