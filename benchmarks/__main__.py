@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from benchmarks import (
+    adopting,
     archive,
     direct,
     downloads,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "jobs": jobs.jobs,
     "verify": upkeep.verify,
     "sweep": upkeep.sweep,
+    "adopt": adopting.adopt,
     "memory": memory.memory,
     "startup": startup.startup,
 }

@@ -30,6 +30,7 @@ class Scale:
     slow_seconds: int
     """of other requests while these send"""
     jobs: int
+    adopted_files: int
 
 
 FULL = Scale(
@@ -47,6 +48,7 @@ FULL = Scale(
     slow_senders=1_000,
     slow_seconds=10,
     jobs=30_000,
+    adopted_files=100_000,
 )
 QUICK = Scale(
     rounds=1,
@@ -63,4 +65,5 @@ QUICK = Scale(
     slow_senders=100,
     slow_seconds=2,
     jobs=2_000,
+    adopted_files=2_000,
 )

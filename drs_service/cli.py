@@ -1,4 +1,4 @@
-"""The command line: `drs-service serve | worker | jobs | migrate | check | places | resolve | put | get`."""
+"""The command line: `drs-service serve | worker | jobs | migrate | check | places | adopt | resolve | put | get`."""
 
 import asyncio
 import os
@@ -230,6 +230,36 @@ def places_drain(name: str, undo: bool) -> None:
     click.echo(f"{name} is {'a place like others again' if undo else 'being emptied by the workers'}.")
 
 
+def read_tags(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    tags = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if len(tags) < len(pairs):
+        raise click.BadParameter("each is KEY=VALUE, and each KEY is there once")
+    return tags
+
+
+@command("adopt")
+@click.argument("source", metavar="DIRECTORY|URL")
+@click.option("--copy", is_flag=True, help="Copy the bytes to where the service keeps its own.")
+@click.option("--space", default="default", help="The space of the objects (default).")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", callback=read_tags, help="Of each object.")
+@click.option("--status", is_flag=True, help="Look for no files: say what has become of those found before.")
+@click.option("--watch", is_flag=True, help="Wait until the workers are done, and show how far they are.")
+@click.option("--json", "as_json", is_flag=True, help="Every file and what has become of it, one JSON object a line.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR).")
+def adopt(source: str, data_dir: Path | None, tags: dict[str, str], **options: Any) -> None:
+    """Have an object made of each file below a directory, or a prefix of a bucket, of an external place.
+
+    Finds the files; workers read them. May be said again at any time: what was adopted, and has not changed, stays.
+    """
+    from drs_service import adoption_shown
+    from drs_service.domain import texts
+
+    try:
+        sys.exit(not run(adoption_shown.adopt(read_settings(data_dir=data_dir), source, texts.tags(tags), **options)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 @command("resolve")
 @click.argument("uri", nargs=-1, required=True)
 def resolve(uri: tuple[str, ...]) -> None:
@@ -249,13 +279,6 @@ def resolve(uri: tuple[str, ...]) -> None:
         asyncio.run(resolved())
     except DrsServiceError as error:
         raise click.ClickException(str(error)) from error
-
-
-def read_tags(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    tags = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    if len(tags) < len(pairs):
-        raise click.BadParameter("each is KEY=VALUE, and each KEY is there once")
-    return tags
 
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")

@@ -56,6 +56,7 @@ DrsServiceError
 │   ├── ArchiveImpossible
 │   ├── NotAcceptable
 │   ├── FileChanged
+│   ├── FileUnreadable
 │   └── TargetExists
 ├── Forbidden
 ├── Misconfigured                the operator must act
@@ -433,9 +434,15 @@ class NotAcceptable(Rejected):
 
 
 class FileChanged(Rejected):
-    """The file changed while it was sent."""
+    """The file changed while it was read."""
 
     code = "file_changed"
+
+
+class FileUnreadable(Rejected):
+    """The file cannot be read."""
+
+    code = "file_unreadable"
 
 
 class TargetExists(Rejected):

@@ -3,12 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from drs_service.blobs.access import Access, AzureAccess, GcsAccess, S3Access, parsed_connection_string
-from drs_service.blobs.opening import open_store
+from drs_service.blobs.external import ExternalFile
+from drs_service.blobs.opening import open_external, open_files, open_store
 from drs_service.blobs.store import BlobStore
-from drs_service.db import embedded, identity, schema
+from drs_service.db import embedded, external, identity, schema
 from drs_service.db.pool import Database, open_database
+from drs_service.domain.digest import Digest
 from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
 from drs_service.domain.replication import parse_rules
 from drs_service.domain.thawing import Thaw, Tier
@@ -16,6 +21,7 @@ from drs_service.errors import SettingsInvalid
 from drs_service.outgoing.http import open_http
 from drs_service.settings import Secret, Settings
 from drs_service.usecases.draining import Draining
+from drs_service.usecases.enlisting import Enlisting, find_source
 from drs_service.usecases.health import Finding, Health
 from drs_service.usecases.jobs import Jobs
 from drs_service.usecases.placekeeping import Placekeeping, PlaceStatus
@@ -82,15 +88,26 @@ def revealed(secret: Secret | None) -> str | None:
 @asynccontextmanager
 async def open_places(settings: Settings, database: Database, store: BlobStore) -> AsyncIterator[Places]:
     """All places of the settings, for the length of the block; the store is the primary, and stays open."""
-    others = [
-        open_store(one.url, max_bytes=settings.max_upload_bytes, access=access_of(one, settings), place=one.name)
-        for one in parse_places(settings.places, primary=store.place)
-    ]
+    others = [open_place(one, settings, database) for one in parse_places(settings.places, primary=store.place)]
     places = Places(database, store, others)
     try:
         yield places
     finally:
         await places.close_others()
+
+
+def open_place(place: PlaceSaid, settings: Settings, database: Database) -> BlobStore:
+    access = access_of(place, settings)
+    if place.external:
+        return open_external(place.url, partial(located, database, place.name), place=place.name, access=access)
+    return open_store(place.url, max_bytes=settings.max_upload_bytes, access=access, place=place.name)
+
+
+async def located(database: Database, place: str, digest: Digest) -> ExternalFile | None:
+    """The file in an external place that has these bytes."""
+    async with database.connection() as connection:
+        found = await external.locate(connection, digest, place)
+    return ExternalFile(found.path, found.size, found.stamp) if found is not None else None
 
 
 def access_of(place: PlaceSaid, settings: Settings) -> Access:
@@ -114,15 +131,50 @@ def thaw(settings: Settings) -> Thaw:
 
 @asynccontextmanager
 async def open_jobs(settings: Settings) -> AsyncIterator[Jobs]:
-    """The jobs of the service: of DATABASE_URL, or of the one that runs on the data directory. SettingsInvalid."""
+    """The jobs of the service. SettingsInvalid."""
+    async with open_beside(settings, name="drs-service jobs") as database:
+        yield Jobs(database)
+
+
+@asynccontextmanager
+async def open_beside(settings: Settings, *, name: str) -> AsyncIterator[Database]:
+    """The database at DATABASE_URL, or of the service that runs on the data directory. SettingsInvalid."""
     url = settings.database_url.reveal() if settings.database_url is not None else None
     url = url or embedded.url_beside(settings.data_dir / "postgres")
     if url is None:
         raise SettingsInvalid(f"DATABASE_URL is not set, and no service runs on {settings.data_dir}")
     cache = settings.database_statement_cache
-    async with open_database(url, name="drs-service jobs", size=2, statement_cache=cache) as database:
+    async with open_database(url, name=name, size=2, statement_cache=cache) as database:
         await check_schema(database)
-        yield Jobs(database)
+        yield database
+
+
+@asynccontextmanager
+async def open_enlisting(settings: Settings, source: str) -> AsyncIterator[tuple[Enlisting, str]]:
+    """Who finds the files at a source, and its path in its place. PlaceUnsuitable, SettingsInvalid."""
+    url = source_url(source)
+    said = parse_places(settings.places, primary=settings.storage_name)
+    own = [one.url for one in said if not one.external]
+    own.append(settings.storage_url or (settings.data_dir.absolute() / "store").as_uri())
+    place, below = find_source(url, [(one, resolved(one.url)) for one in said if one.external], map(resolved, own))
+    files = open_files(place.url, access_of(place, settings))
+    try:
+        async with open_beside(settings, name="drs-service adopt") as database:
+            yield Enlisting(database, place.name, files), below
+    finally:
+        await files.close()
+
+
+def source_url(source: str) -> str:
+    """Of a path, or of a URL as it is."""
+    return resolved(source if "://" in source else Path(source).absolute().as_uri())
+
+
+def resolved(url: str) -> str:
+    """The same; of a directory without links."""
+    if not url.startswith("file:"):
+        return url
+    return Path(unquote(urlsplit(url).path, errors="surrogateescape")).resolve().as_uri()
 
 
 @asynccontextmanager

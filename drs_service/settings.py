@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from drs_service.domain.addresses import network
 from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
-from drs_service.domain.places import check_bucket, check_name, parse_places, parse_secrets, parse_shown
+from drs_service.domain.places import check_bucket, check_name, overlap, parse_places, parse_secrets, parse_shown
 from drs_service.domain.replication import parse_rules
 from drs_service.domain.thawing import Tier
 from drs_service.errors import BindRefused, SettingsInvalid
@@ -79,7 +79,9 @@ class Settings:
     gcs_endpoint_url: str | None = setting(None, "where gs://bucket/prefix is reached, if it is not Google's")
     storage_name: str = setting("primary", "name of that place, which stays with every copy in it")
     places: tuple[str, ...] = setting(
-        (), "further places, each name=URL; of a bucket: ?endpoint_url=…&region=…&access_key_id=…, or as above"
+        (),
+        "further places, each name=URL; of a bucket: ?endpoint_url=…&region=…&access_key_id=…, or as above; "
+        "?external=true: files of others, which are only read",
     )
     place_secrets: Secret | None = setting(None, "secrets of further places: name=secret, one a line or all in one")
     replicas: str = setting(
@@ -281,13 +283,30 @@ class Settings:
                 check_bucket(name, self.place_urls)
             except ValueError as error:
                 found.append(f"DRS_SIGNED_PLACES: {error}")
+        external = {one.name for one in parse_places(self.places, primary=self.storage_name) if one.external}
+        found += self._faults_of_external(external)
         try:
             for rule in parse_rules(self.replicas):
                 if rule.place not in names - {self.storage_name}:
                     found.append(f"DRS_REPLICAS: {rule.place!r} is not one of DRS_PLACES")
+                elif rule.place in external:
+                    found.append(f"DRS_REPLICAS: {rule.place} is external: nothing is written there")
         except ValueError as error:
             found.append(f"DRS_REPLICAS: {error}")
         return found
+
+    def _faults_of_external(self, external: Collection[str]) -> list[str]:
+        default = (self.data_dir.absolute() / "store").as_uri()
+        urls = self.place_urls | ({} if self.storage_url else {self.storage_name: default})
+        said = parse_places(self.places, primary=self.storage_name)
+        endpoints = {one.name: one.options.get("endpoint_url", self.s3_endpoint_url) for one in said}
+        endpoints[self.storage_name] = self.s3_endpoint_url
+        return [
+            f"DRS_PLACES: {name} is external, and overlaps with {other}"
+            for name in sorted(external)
+            for other, url in urls.items()
+            if other != name and endpoints[other] == endpoints[name] and overlap(urls[name], url)
+        ]
 
     def to_env(self) -> dict[str, str]:
         """What from_env reads: how a process of ours hands its settings to another."""

@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element
 
 from drs_service.blobs.access import AzureAccess
 from drs_service.blobs.azure_keys import keys_of
-from drs_service.blobs.bucket import Found, Overrides, Source
+from drs_service.blobs.bucket import Found, Overrides, Seen, Source
 from drs_service.blobs.cloud_http import Answer, CloudHttp, Request, refusal
 from drs_service.blobs.driver import Buffer, Condition, Frost
 from drs_service.blobs.hashing import content_md5
@@ -118,18 +118,23 @@ class AzureBucket:
         headers = {**origin, "x-ms-source-range": f"bytes={start}-{end - 1}"}
         await self._call("PUT", name, query={"comp": "block", "blockid": block}, headers=headers, missing=source)
 
-    async def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+    async def read(self, name: str, start: int, end: int, *, tag: str | None = None) -> AsyncGenerator[Buffer, None]:
         if start == end:
             await self.size(name)
             return
+        held = None if tag is None else ("ETag", tag)
         try:
-            async for piece in self._http.read(Request(method="GET", url=self._at(name)), name, start, end):
+            async for piece in self._http.read(Request(method="GET", url=self._at(name)), name, start, end, tag=held):
                 yield piece
         except StorageUnavailable as error:
             raise told(error, name) from error.__cause__
 
+    async def look(self, name: str) -> Seen:
+        headers = (await self._call("HEAD", name)).headers
+        return Seen(int(headers["Content-Length"]), headers["ETag"].strip('"'))
+
     async def size(self, name: str) -> int:
-        return int((await self._call("HEAD", name)).headers["Content-Length"])
+        return (await self.look(name)).size
 
     async def condition(self, name: str) -> Condition:
         headers = (await self._call("HEAD", name)).headers
@@ -159,7 +164,13 @@ class AzureBucket:
     async def objects(self, prefix: str) -> AsyncIterator[Found]:
         async for blob in self._listed(prefix):
             at = parsedate_to_datetime(blob.findtext("Properties/Last-Modified", ""))
-            yield Found(self._name(blob), at, archived=blob.findtext("Properties/AccessTier") == ARCHIVE)
+            yield Found(
+                self._name(blob),
+                at,
+                archived=blob.findtext("Properties/AccessTier") == ARCHIVE,
+                size=int(blob.findtext("Properties/Content-Length", "0")),
+                tag=blob.findtext("Properties/Etag", "").strip('"'),
+            )
 
     async def unfinished(self, prefix: str) -> AsyncIterator[Found]:
         async for blob in self._listed(prefix, include="uncommittedblobs"):

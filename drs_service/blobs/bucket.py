@@ -33,6 +33,18 @@ class Found:
     """The id of what was begun."""
     archived: bool = False
     """As `Entry.archived`."""
+    size: int = 0
+    """Bytes of an object."""
+    tag: str = ""
+    """Of exactly these bytes: what is written in their place has another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object as it stands."""
+
+    size: int
+    tag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +80,11 @@ class Bucket(Protocol):
     async def concatenate(self, name: str, sources: Sequence[Source]) -> None:
         """Make an object of others without their bytes passing here. KeyError if one of them is not there."""
 
-    def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
-        """As `BlobDriver.read`."""
+    def read(self, name: str, start: int, end: int, *, tag: str | None = None) -> AsyncGenerator[Buffer, None]:
+        """As `BlobDriver.read`. BlobCorrupt before the first byte if tag is not that of the object."""
+
+    async def look(self, name: str) -> Seen:
+        """KeyError."""
 
     async def size(self, name: str) -> int:
         """KeyError."""

@@ -77,8 +77,13 @@ class CloudHttp:
             with translated():
                 return Answer(response.headers, await response.read())
 
-    async def read(self, request: Request, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
-        """The bytes [start, end) as one answer gives them, which goes on when the object is deleted meanwhile."""
+    async def read(
+        self, request: Request, name: str, start: int, end: int, *, tag: tuple[str, str] | None = None
+    ) -> AsyncGenerator[Buffer, None]:
+        """The bytes [start, end) as one answer gives them, which goes on when the object is deleted meanwhile.
+
+        tag: a header of the answer, and what it must say.
+        """
         request = request.with_headers(Range=f"bytes={start}-{end - 1}")
         try:
             response = await self.answered(request)
@@ -87,6 +92,8 @@ class CloudHttp:
                 raise BlobCorrupt(key=name, ends=start) from error
             raise
         try:
+            if tag is not None and response.headers.get(tag[0], "").strip('"') != tag[1]:
+                raise BlobCorrupt(key=name, tag=response.headers.get(tag[0]))
             while start < end:
                 with translated():
                     piece = await response.content.read(min(READ_SIZE, end - start))
@@ -169,7 +176,8 @@ def translated() -> Iterator[None]:
             raise StorageFull(reason=str(said)) from said
         is_ours = said.status // 100 in {3, 4}
         message = f"The storage refuses what it is asked: {said.code or said.status}." if is_ours else None
-        raise StorageUnavailable(message, reason=str(said)) from said
+        refused = is_ours and said.status not in WORTH_AGAIN
+        raise StorageUnavailable(message, reason=str(said), refused=refused) from said
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise StorageUnavailable(reason=str(error) or type(error).__name__) from error
 

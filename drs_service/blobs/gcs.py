@@ -18,11 +18,11 @@ from urllib.parse import quote
 import google_crc32c
 
 from drs_service.blobs.access import GcsAccess
-from drs_service.blobs.bucket import Found, Overrides, Source
+from drs_service.blobs.bucket import Found, Overrides, Seen, Source
 from drs_service.blobs.cloud_http import Answer, CloudHttp, Request, refusal
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.gcs_keys import keys_of
-from drs_service.errors import StorageUnavailable
+from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 ENDPOINT = "https://storage.googleapis.com"
 HIDDEN = "staging/multipart/"
@@ -137,23 +137,31 @@ class GcsBucket:
         except StorageUnavailable as error:
             raise told(error, " or ".join(one.name for one in pieces)) from error.__cause__
 
-    async def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+    async def read(self, name: str, start: int, end: int, *, tag: str | None = None) -> AsyncGenerator[Buffer, None]:
         if start == end:
             await self.size(name)
             return
-        request = Request(method="GET", url=self._at(name), query={"alt": "media"})
+        query = {"alt": "media"} | ({"ifGenerationMatch": tag} if tag is not None else {})
+        request = Request(method="GET", url=self._at(name), query=query)
         try:
             async for piece in self._http.read(request, name, start, end):
                 yield piece
         except StorageUnavailable as error:
+            if refusal(error).status == 412:
+                await self.look(name)  # nothing there is no other object
+                raise BlobCorrupt(key=name, tag=tag) from error
             raise told(error, name) from error.__cause__
 
-    async def size(self, name: str) -> int:
-        request = Request(method="GET", url=self._at(name), query={"fields": "size"})
+    async def look(self, name: str) -> Seen:
+        request = Request(method="GET", url=self._at(name), query={"fields": "size,generation"})
         try:
-            return int(parsed(await self._http.ask(request))["size"])
+            found = parsed(await self._http.ask(request))
         except StorageUnavailable as error:
             raise told(error, name) from error.__cause__
+        return Seen(int(found["size"]), str(found["generation"]))
+
+    async def size(self, name: str) -> int:
+        return (await self.look(name)).size
 
     async def _is_there(self, name: str) -> bool:
         try:
@@ -186,12 +194,17 @@ class GcsBucket:
             yield last
 
     async def _listed(self, prefix: str) -> AsyncIterator[Found]:
-        query = {"prefix": self._prefix + prefix, "fields": "nextPageToken,items(name,updated)"}
+        query = {"prefix": self._prefix + prefix, "fields": "nextPageToken,items(name,updated,size,generation)"}
         while True:
             url = f"{self._endpoint}/storage/v1/b/{self._bucket}/o"
             page = parsed(await self._http.ask(Request(method="GET", url=url, query=query)))
             for one in page.get("items", ()):
-                yield Found(one["name"][len(self._prefix) :], datetime.fromisoformat(one["updated"]))
+                yield Found(
+                    one["name"][len(self._prefix) :],
+                    datetime.fromisoformat(one["updated"]),
+                    size=int(one["size"]),
+                    tag=str(one["generation"]),
+                )
             if not (token := page.get("nextPageToken")):
                 return
             query["pageToken"] = token

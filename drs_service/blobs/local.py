@@ -16,7 +16,7 @@ import concurrent.futures
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -98,15 +98,23 @@ class LocalDriver:
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         descriptor = await self._open(self.path(key), os.O_RDONLY)
+        try:
+            with self.reader():
+                while start < end:
+                    piece = await self.piece(descriptor, start, end, name=key)
+                    yield piece
+                    start += len(piece)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[None]:
+        """Whoever asks for pieces is one more of those who share the memory for them."""
         self._readers += 1
         try:
-            while start < end:
-                piece = await self.piece(descriptor, start, end, name=key)
-                yield piece
-                start += len(piece)
+            yield
         finally:
             self._readers -= 1
-            os.close(descriptor)
 
     async def piece(self, descriptor: int, start: int, end: int, *, name: str) -> bytes:
         """Some of the bytes [start, end) of an open file, from the first on. BlobCorrupt if there are none."""

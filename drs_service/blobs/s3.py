@@ -10,7 +10,7 @@ from typing import Any
 from s3fs import S3FileSystem
 
 from drs_service.blobs.access import S3Access
-from drs_service.blobs.bucket import Found, Overrides, Source
+from drs_service.blobs.bucket import Found, Overrides, Seen, Source
 from drs_service.blobs.driver import Buffer, Condition, PartHere
 from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.s3_archive import ARCHIVES, condition_of, restore_request
@@ -161,7 +161,7 @@ class S3Bucket:
         if beginning.exception() is None:
             await self.abort(name, beginning.result())
 
-    async def read(self, name: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
+    async def read(self, name: str, start: int, end: int, *, tag: str | None = None) -> AsyncGenerator[Buffer, None]:
         if start == end:
             await self.size(name)
             return
@@ -175,6 +175,8 @@ class S3Bucket:
             raise
         body = answer["Body"]
         try:
+            if tag not in (None, answer["ETag"]):
+                raise BlobCorrupt(key=name, tag=answer["ETag"])
             while start < end:
                 async with translated():
                     piece = await body.read(READ_SIZE)
@@ -185,8 +187,12 @@ class S3Bucket:
         finally:
             body.close()
 
+    async def look(self, name: str) -> Seen:
+        answer = await self._head(name)
+        return Seen(int(answer["ContentLength"]), str(answer["ETag"]))
+
     async def size(self, name: str) -> int:
-        return int((await self._head(name))["ContentLength"])
+        return (await self.look(name)).size
 
     async def _head(self, name: str) -> Any:
         return await self._call("head_object", name)
@@ -229,7 +235,9 @@ class S3Bucket:
             page = await self._listing("list_objects_v2", prefix, after)
             for one in page.get("Contents", ()):
                 archived = one.get("StorageClass") in ARCHIVES
-                yield Found(self._name(one["Key"]), one["LastModified"], archived=archived)
+                yield Found(
+                    self._name(one["Key"]), one["LastModified"], archived=archived, size=one["Size"], tag=one["ETag"]
+                )
             if not page.get("IsTruncated"):
                 return
             after = {"ContinuationToken": page["NextContinuationToken"]}

@@ -30,7 +30,7 @@ async def translated() -> AsyncIterator[None]:
             raise StorageFull(reason=str(error)) from error
         is_ours = error.response["ResponseMetadata"]["HTTPStatusCode"] // 100 == 4
         message = f"The storage refuses what it is asked: {code}." if is_ours else None
-        raise StorageUnavailable(message, reason=str(error)) from error
+        raise StorageUnavailable(message, reason=str(error), refused=is_ours) from error
     except (BotoCoreError, ConnectionFailed, TimeoutError, OSError) as error:
         raise StorageUnavailable(reason=str(error) or type(error).__name__) from error
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from drs_service.blobs.driver import BlobDriver, Buffer, Condition, Direct, Entry, Frost, Presigns, Thaws
+from drs_service.blobs.external import ExternalFiles
+from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
 from drs_service.blobs.receiving import Arrival, Receiving
@@ -84,6 +86,11 @@ class BlobStore:
     def direct(self) -> Direct | None:
         """The place itself, if uploads can be brought to it past us."""
         return self._driver if isinstance(self._driver, Direct) else None
+
+    @property
+    def external(self) -> ExternalFiles | None:
+        """The files, if they are those of others: nothing is ever written here, or deleted."""
+        return self._driver.files if isinstance(self._driver, ExternalDriver) else None
 
     async def begin(self) -> str:
         """The handle of an upload of which nothing has come yet."""

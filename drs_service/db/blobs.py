@@ -1,6 +1,6 @@
 """Rows of blobs and of their replicas."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from drs_service.db.pool import Connection
 from drs_service.domain.blob import Blob
@@ -61,10 +61,15 @@ async def insert(
     makes it good before the transaction ends.
     """
     keys = {blob: key for blob, key in kept}
-    digests = [blob.digest.raw for blob in keys]
-    new = await connection.fetch(INSERT, digests, [blob.size for blob in keys])
-    copies = await connection.fetch(INSERT_REPLICAS, place, digests, list(keys.values()))
-    return [Digest(row["digest"]) for row in new], {Digest(row["digest"]) for row in copies if row["was_bad"]}
+    new = await insert_alone(connection, list(keys))
+    copies = await connection.fetch(INSERT_REPLICAS, place, [blob.digest.raw for blob in keys], list(keys.values()))
+    return new, {Digest(row["digest"]) for row in copies if row["was_bad"]}
+
+
+async def insert_alone(connection: Connection, kept: Collection[Blob]) -> list[Digest]:
+    """The same without their copies. Returns those that were not recorded before."""
+    rows = await connection.fetch(INSERT, [blob.digest.raw for blob in kept], [blob.size for blob in kept])
+    return [Digest(row["digest"]) for row in rows]
 
 
 INSERT_CHECKSUMS = """

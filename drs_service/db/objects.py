@@ -67,8 +67,11 @@ SELECT = """
         ARRAY(SELECT alias FROM aliases WHERE object_id = objects.id) AS aliases,
         ARRAY(SELECT ARRAY[key, value] FROM tags WHERE object_id = objects.id) AS tags,
         ARRAY(
-            SELECT ARRAY[place, CASE WHEN archived_at IS NULL THEN '' ELSE 'archived' END]
-            FROM replicas WHERE digest = objects.digest AND damaged_at IS NULL
+            SELECT ARRAY[
+                place,
+                CASE WHEN archived_at IS NULL THEN '' ELSE 'archived' END,
+                CASE WHEN stamp IS NOT NULL THEN key END
+            ] FROM replicas WHERE digest = objects.digest AND damaged_at IS NULL
         ) AS copies
     FROM objects WHERE objects.id = ANY($1::text[])
 """
@@ -171,8 +174,9 @@ def drs_object(row: asyncpg.Record) -> DrsObject:
         media_type=row["media_type"],
         size=row["size"],
         blob=blob,
-        places=frozenset(place for place, archived in row["copies"] if not archived),
-        archived=frozenset(place for place, archived in row["copies"] if archived),
+        places=frozenset(place for place, archived, _ in row["copies"] if not archived),
+        archived=frozenset(place for place, archived, _ in row["copies"] if archived),
+        paths={place: path for place, _, path in row["copies"] if path is not None},
         created_time=row["created_time"],
         updated_time=row["updated_time"],
         checksums=published(row),

@@ -114,6 +114,8 @@ class DrsObject(msgspec.Struct, frozen=True, kw_only=True):
     """Where there are copies of them that are not known to be bad, and can be read at once."""
     archived: frozenset[str] = frozenset()
     """Where there are such copies in an archive, which are brought back before they are read."""
+    paths: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Of those that are files of others: where in their place, as `domain.paths` spells it."""
     created_time: datetime
     """Of the content, not of the record (DRS 1.5.0, DrsObject.created_time)."""
     updated_time: datetime

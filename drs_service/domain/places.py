@@ -2,19 +2,22 @@
 
     mirror=s3://bucket/prefix?endpoint_url=https://s3.example.org&region=eu-1&access_key_id=AKIA
     cold=file:///mnt/cold
+    archive=file:///mnt/archive?external=true
 
 A place has a name, which stays with every copy in it, and a URL, whose query says how the place is reached. What it
 does not say is as it is for the primary. A secret does not belong into a URL: it is said elsewhere, under the name.
+An external place has files that others have put there, under names of their own: nothing is ever written to it.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 NAME = re.compile(r"[a-z0-9-]{1,64}")
 URL = re.compile(r"file:///[!-~]*|(s3|gs|az|abfs)://[A-Za-z0-9][A-Za-z0-9._-]+(/[!-~]*)?|memory:", re.ASCII)
 OPTIONS = {"endpoint_url", "region", "access_key_id"}
+EXTERNAL = "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class PlaceSaid:
     url: str
     """Without options."""
     options: Mapping[str, str] = field(default_factory=dict)
+    external: bool = False
+    """Whether its files are somebody else's, and only read."""
 
 
 def parse_place(text: str) -> PlaceSaid:
@@ -42,12 +47,40 @@ def parse_place(text: str) -> PlaceSaid:
     options = dict(pairs)
     if len(options) < len(pairs):
         raise ValueError(f"{name}: an option is said twice")
+    external = options.pop(EXTERNAL, "false")
+    if external not in {"true", "false"}:
+        raise ValueError(f"{name}: {EXTERNAL} is neither true nor false")
+    if external == "true" and parts.scheme == "memory":
+        raise ValueError(f"{name}: nobody else puts files into memory:")
     for option in options:
         if option not in OPTIONS:
-            raise ValueError(f"{name}: {option!r} is not one of {', '.join(sorted(OPTIONS))}")
+            raise ValueError(f"{name}: {option!r} is not one of {', '.join(sorted({*OPTIONS, EXTERNAL}))}")
         if parts.scheme != "s3":
             raise ValueError(f"{name}: {option} is of s3:// alone")
-    return PlaceSaid(name=name, url=url, options=options)
+    return PlaceSaid(name=name, url=url, options=options, external=external == "true")
+
+
+def path_within(url: str, inner: str) -> str | None:
+    """The path of inner below url, without slashes at its ends; None if it is not below it.
+
+    A byte that is not UTF-8 is half a surrogate, as in names of files.
+    """
+    outer, below = urlsplit(url), urlsplit(inner)
+    if (aliased(outer.scheme), outer.netloc) != (aliased(below.scheme), below.netloc):
+        return None
+    root, path = (unquote(one.path, errors="surrogateescape").strip("/") for one in (outer, below))
+    if root and path != root and not path.startswith(f"{root}/"):
+        return None
+    return path[len(root) :].strip("/")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether what is below one of two URLs can be below the other."""
+    return path_within(one, other) is not None or path_within(other, one) is not None
+
+
+def aliased(scheme: str) -> str:
+    return "az" if scheme == "abfs" else scheme
 
 
 def parse_places(texts: Sequence[str], *, primary: str) -> tuple[PlaceSaid, ...]:

@@ -94,6 +94,14 @@ class Scrub(msgspec.Struct, frozen=True, tag="scrub"):
     """Find copies whose turn it is."""
 
 
+class Adopt(msgspec.Struct, frozen=True, tag="adopt"):
+    """Make objects of files in an external place."""
+
+    place: str
+    files: tuple[int, ...]
+    """Ids of their rows."""
+
+
 class ThawBlob(msgspec.Struct, frozen=True, tag="thaw_blob"):
     """See that a copy in an archive is brought back."""
 
@@ -119,6 +127,7 @@ Job = (
     | DrainBlob
     | VerifyBlob
     | Scrub
+    | Adopt
     | ThawBlob
     | Alert
 )

@@ -16,7 +16,7 @@ from drs_service.usecases.places import Places
 class PlaceStatus:
     place: str
     state: str
-    """ok, what is wrong with it, draining, drained, or that the settings do not know it."""
+    """ok, external, what is wrong with it, draining, drained, or that the settings do not know it."""
     copies: int
     bytes: int
     missing: int
@@ -46,8 +46,10 @@ class Placekeeping:
         found = []
         for name in [*self.places.names, *(name for name in known if name not in self.places.names)]:
             figures = known.get(name)
-            state = faults.get(name, "not in the settings") or "ok"
-            if name in draining and state == "ok":
+            store = self.places.get(name)
+            well = "external" if store is not None and store.external is not None else "ok"
+            state = faults.get(name, "not in the settings") or well
+            if name in draining and state == well:
                 state = "draining" if figures is not None else "drained"
             found.append(
                 PlaceStatus(

@@ -50,12 +50,15 @@ class Places:
         """See that what answers is the place of our database, before anything is written to it or missed in it.
 
         A place that is new is taken. StoreMismatch if it is another database's. StorageUnavailable if it does not
-        answer, or is empty and should not be: nothing may be mounted there.
+        answer, or is empty and should not be: nothing may be mounted there. An external place is nobody's: files must
+        be in it.
         """
         async with self._database.connection() as connection:
             ours = await identity(connection)
             used = await replicas.any_in(connection, store.place)
-        if await store.identities():
+        if store.external is not None:
+            await store.probe()
+        elif await store.identities():
             await store.check(ours)
         elif used:
             raise StorageUnavailable(f"The place {store.place} has lost all that was in it, or is not mounted.")

@@ -41,6 +41,7 @@ MISSING = "the bytes are missing"
 CUT_OFF = "the bytes end too early"
 WRONG_SIZE = "the bytes are too few or too many"
 OTHERS = "the bytes are others"
+CHANGED = "the file has changed"
 DEFAULT = Thaw()
 
 
@@ -56,8 +57,8 @@ class Reading:
     async def open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, begun, from one of the places that are said to have them.
 
-        BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer, BytesArchived if they lie
-        in an archive: they are brought back then. The caller closes it.
+        BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer, or is not known here,
+        BytesArchived if they lie in an archive: they are brought back then. The caller closes it.
         """
         tried: set[str] = set()
         left = set(among)
@@ -119,7 +120,21 @@ class Reading:
                 self._places.note_ill(store)
                 log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
                 unavailable = error
-        raise unavailable or BlobCorrupt("No good copy of the bytes of this object is left.", digest=digest.hex)
+        raise (
+            unavailable
+            or self._elsewhere(among)
+            or BlobCorrupt("No good copy of the bytes of this object is left.", digest=digest.hex)
+        )
+
+    def _elsewhere(self, among: Collection[str]) -> StorageUnavailable | None:
+        """What to say of copies in places that the settings of this process do not know."""
+        unknown = sorted(set(among) - set(self._places.names))
+        if not unknown:
+            return None
+        log.error("bytes are in places that the settings do not know", places=unknown)
+        return StorageUnavailable(
+            f"The bytes are in {', '.join(unknown)}, which DRS_PLACES of this node does not name."
+        )
 
     async def from_a_good_copy(
         self, digest: Digest, among: Collection[str], attempt: Callable[[BlobStore], Awaitable[T]]
@@ -143,7 +158,8 @@ class Reading:
                 pass  # noted
         if unavailable is None and put_away:
             await self._bring_back({digest: put_away})
-        raise unavailable or BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
+        lost = BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
+        raise unavailable or self._elsewhere(among) or lost
 
     async def _attempted(self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]]) -> T:
         """StorageUnavailable also if nothing is missed only because the place is not there."""
@@ -179,6 +195,8 @@ class Reading:
         await self._places.check(store)
         if damage == MISSING and await is_there(store, digest):
             return  # the place was away, and is back
+        if store.external is not None and damage == CUT_OFF:
+            damage = CHANGED
         async with self._database.transaction() as connection:
             if await replicas.damaged(connection, digest, store.place, damage):
                 await enqueue(connection, ReplicateBlob(digest.hex, store.place))

@@ -3,6 +3,7 @@
     no row, no bytes      receive (hashed on the way), publish; then, under the lock: still there? the row
     no row, some bytes    whoever left them there: under the lock they go, and the right ones are published
     a row that is bad     are the bytes right by now? otherwise the same
+    an external place     nothing is written: do these bytes lie there by now, in this file or in another one?
 
 Replicating, deleting and uploading the same bytes take the same lock on their digest: whoever comes second sees what
 the first has done.
@@ -27,6 +28,7 @@ from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
+from drs_service.usecases.external_copies import look_again
 from drs_service.usecases.places import Places
 from drs_service.usecases.progressing import paced, watched
 from drs_service.usecases.reading import Reading, fault
@@ -73,7 +75,9 @@ class Replicating:
             return
         await self.places.check(target)
         blob = Blob(digest, size)
-        if mine is not None and await self._is_right(target, blob, attempt):
+        if target.external is not None:
+            await look_again(self.database, target, blob, attempt)
+        elif mine is not None and await self._is_right(target, blob, attempt):
             await self._verified(target, blob)
         else:
             await self._copy(blob, copies, target, attempt)

@@ -57,6 +57,9 @@ OBJECT = "INSERT INTO objects (id, digest, size, name, file_name, media_type) VA
 CHECKSUM = "INSERT INTO checksums (digest, algorithm, value) VALUES (sha256('a'), {}, {})"
 MEMBER = "INSERT INTO members (bundle_id, position, name, member_id) VALUES ('there', {}, {}, {})"
 REPLICA = "INSERT INTO replicas (digest, place, key) VALUES (sha256('a'), {}, {})"
+ADOPTED = """
+    INSERT INTO adopted_files (adoption, place, path, size, stamp, state, problem) VALUES (1, 'p', 'a', 1, 's', {}, {})
+"""
 
 
 def an_object(id: str = "'one'", name: str = "'n'", file_name: str = "'n'", media_type: str = "'a/b'") -> str:
@@ -107,7 +110,20 @@ REFUSED = [
         "VALUES (sha256('a'), 'p', 'k', now(), now())",
     ),
     ("replicas_digest_fkey", "INSERT INTO replicas VALUES (sha256('b'), 'primary', 'k')"),
-    ("replicas_place_key_unique", "INSERT INTO replicas VALUES (sha256('c'), 'there', 'taken')"),
+    ("replicas_good_key_unique", "INSERT INTO replicas VALUES (sha256('c'), 'there', 'taken')"),
+    (
+        "replicas_stamp_not_empty",
+        "INSERT INTO replicas (digest, place, key, stamp) VALUES (sha256('a'), 'p', 'k', '')",
+    ),
+    (
+        "adoptions_tags_map",
+        "INSERT INTO adoptions (place, below, copying, owner_id, space_id, tags) "
+        "VALUES ('p', '', false, 'anonymous', 'default', '[]')",
+    ),
+    ("adopted_files_state_known", ADOPTED.format("'lost'", "NULL")),
+    ("adopted_files_problem_of_failed", ADOPTED.format("'failed'", "NULL")),
+    ("adopted_files_problem_of_failed", ADOPTED.format("'found'", "'gone'")),
+    ("adopted_files_adopted_as", ADOPTED.format("'adopted'", "NULL")),
     ("objects_id_shape", an_object(id="''")),
     ("objects_id_shape", an_object(id="'a/b'")),
     ("objects_id_shape", an_object(id="E'a\\n'")),

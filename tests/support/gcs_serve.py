@@ -84,6 +84,9 @@ class Handler(RequestHandler):  # type: ignore[misc]  # of a library without typ
         query = parse_qs(asked.query)
         if query.get("ifGenerationMatch") == ["0"]:
             return 412 if self._generation(parts(body)[0]["name"]) else 0
+        if self.command == "GET" and "ifGenerationMatch" in query:
+            name = unquote(asked.path.rpartition("/o/")[2])
+            return 0 if query["ifGenerationMatch"] == [self._generation(name)] else 412
         if asked.path.endswith("/compose"):
             sources = json.loads(body)["sourceObjects"]
             assert 1 <= len(sources) <= 32

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drs_service.domain.places import parse_places, parse_secrets
+from drs_service.domain.places import parse_places, parse_secrets, path_within
 from drs_service.domain.replication import Rule, parse_rules, places_for
 from drs_service.errors import SettingsInvalid
 from drs_service.parts import access_of
@@ -16,6 +16,34 @@ def test_a_place_is_a_name_and_a_url_with_options() -> None:
     assert (mirror.name, mirror.url) == ("mirror", "s3://bucket/prefix")
     assert mirror.options == {"endpoint_url": "https://s3.example.org", "region": "eu-1", "access_key_id": "AKIA"}
     assert (cold.name, cold.url, cold.options) == ("cold", "file:///mnt/cold", {})
+
+
+def test_an_external_place_is_beside_the_others() -> None:
+    [archive] = parse_places(["archive=s3://bucket/a?region=eu-1&external=true"], primary="primary")
+    assert (archive.url, archive.options, archive.external) == ("s3://bucket/a", {"region": "eu-1"}, True)
+    for said in (
+        "s3://bucket/ab",
+        "s3://other/a",
+        "gs://bucket/a",
+        "s3://bucket/a?endpoint_url=https://s3.example.org",
+    ):
+        Settings.from_env({"DRS_PLACES": f"archive=s3://bucket/a?external=true other={said}"})
+
+
+@pytest.mark.parametrize(
+    ("url", "inner", "path"),
+    [
+        ("file:///a", "file:///a/b%20c/%FFd", "b c/\udcffd"),
+        ("file:///a/", "file:///a", ""),
+        ("file:///a", "file:///ab", None),
+        ("file:///", "file:///a", "a"),
+        ("s3://bucket", "s3://bucket/a/", "a"),
+        ("s3://bucket", "gs://bucket/a", None),
+        ("az://c/a", "abfs://c/a/b", "b"),
+    ],
+)
+def test_a_path_within_a_place(url: str, inner: str, path: str | None) -> None:
+    assert path_within(url, inner) == path
 
 
 @pytest.mark.parametrize(
@@ -39,6 +67,13 @@ def test_a_place_is_a_name_and_a_url_with_options() -> None:
         {"DRS_PLACES": "cold=s3://bucket", "DRS_PLACE_SECRETS": "cold=x"},
         {"DRS_PLACES": "cold=s3://bucket", "DRS_PLACE_SECRETS": "hot=x"},
         {"DRS_PLACES": "cold=s3://bucket", "DRS_PLACE_SECRETS": "x"},
+        {"DRS_PLACES": "cold=file:///a?external=yes"},
+        {"DRS_PLACES": "cold=memory:?external=true"},
+        {"DRS_PLACES": "cold=file:///a?external=true", "DRS_REPLICAS": "cold"},
+        {"DRS_PLACES": "cold=file:///a?external=true warm=file:///a/b"},
+        {"DRS_PLACES": "cold=file:///a/b?external=true", "DRS_STORAGE_URL": "file:///a"},
+        {"DRS_PLACES": "cold=file:///a?external=true", "DRS_DATA_DIR": "/a/data"},
+        {"DRS_PLACES": "cold=s3://bucket?external=true", "DRS_STORAGE_URL": "s3://bucket/prefix"},
         {"DRS_STORAGE_NAME": "Main"},
         {"DRS_REPLICAS": "cold"},
         {"DRS_REPLICAS": "primary", "DRS_PLACES": "cold=file:///a"},

@@ -6,6 +6,7 @@ from datetime import timedelta
 from drs_service.db.pool import Database
 from drs_service.domain.replication import parse_rules
 from drs_service.jobs.kinds import (
+    Adopt,
     Alert,
     ChecksumBacklog,
     ChecksumBlob,
@@ -26,6 +27,7 @@ from drs_service.jobs.tasks import Task
 from drs_service.outgoing.http import Http, StrangersHttp
 from drs_service.parts import thaw
 from drs_service.settings import Settings
+from drs_service.usecases.adopting import Adopting
 from drs_service.usecases.alerting import Alerting
 from drs_service.usecases.checksumming import Checksumming
 from drs_service.usecases.draining import Draining
@@ -40,6 +42,7 @@ from drs_service.usecases.thawing import Thawing
 from drs_service.usecases.tidying import Tidying
 from drs_service.usecases.turns import Turns
 from drs_service.usecases.verifying import Verifying
+from worker.tasks.adopt import adopt
 from worker.tasks.alert import alert
 from worker.tasks.checksum_backlog import checksum_backlog
 from worker.tasks.checksum_blob import checksum_blob
@@ -94,6 +97,7 @@ def tasks(
         DrainBlob: drain_blob(draining),
         VerifyBlob: verify_blob(scrubbing),
         Scrub: scrub(scrubbing),
+        Adopt: adopt(Adopting(database, places, settings.checksums)),
         Alert: alert(Alerting(database, services, webhook, service=settings.service_id)),
         SweepOrphans: sweep_orphans(Sweep(database, store, places), grace=grace),
         ThawBlob: thaw_blob(Thawing(database, places, reading, how)),

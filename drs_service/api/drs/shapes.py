@@ -11,6 +11,7 @@ from drs_service.api.public import PublicUrls
 from drs_service.blobs.keys import key_for
 from drs_service.domain.objects import DrsObject as StoredObject
 from drs_service.domain.objects import ExternalAccess, Kind, Member
+from drs_service.domain.paths import unspelled
 from drs_service.domain.places import Bucket
 from drs_service.domain.uploads import Upload
 from drs_service.errors import AccessMethodNotFound
@@ -249,7 +250,9 @@ def copies(stored: StoredObject, urls: PublicUrls) -> Iterator[AccessMethod]:
 
 def copy_url(stored: StoredObject, bucket: Bucket) -> AccessURL:
     assert stored.blob is not None, "what has copies has bytes"
-    return AccessURL(url=bucket.url + key_for(stored.blob.digest))
+    path = stored.paths.get(bucket.place)
+    key = unspelled(path).decode(errors="replace") if path is not None else key_for(stored.blob.digest)
+    return AccessURL(url=bucket.url + key)
 
 
 def own_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
