@@ -44,6 +44,10 @@ def code_said(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def unmet(method: str) -> ClientError:
-    """As if botocore had been told that a condition is not met."""
-    return ClientError({"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": {"HTTPStatusCode": 412}}, method)
+# What botocore would hear in the same words, however often it asked.
+FINAL = MISSING | PRECONDITION | IN_ARCHIVE
+
+
+def said_as(method: str, status: int, code: str) -> ClientError:
+    """What botocore raises for such an answer."""
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, method)

@@ -6,13 +6,14 @@ of the bucket once, and the request is signed and sent as it is. What is not ans
 afterwards, which knows redirections, what is worth another attempt, and what every error is called.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from drs_service.blobs.cloud_http import Body, CloudHttp, Request, refusal
-from drs_service.blobs.s3_errors import unmet
+from drs_service.blobs.s3_errors import FINAL, said_as
 from drs_service.blobs.sigv4 import ALGORITHM, Key, signed
 from drs_service.errors import StorageUnavailable
 
@@ -26,6 +27,8 @@ SAID = {
     "Restore": "x-amz-restore",
     "ArchiveStatus": "x-amz-archive-status",
 }
+
+CODE = re.compile(rb"<Code>(\w+)</Code>")
 
 KeyNow = Callable[[], Awaitable[Key | None]]
 
@@ -51,13 +54,13 @@ class ShortWay:
     def __init__(self, address: Address, key_now: KeyNow) -> None:
         self._address = address
         self._key_now = key_now
-        self._http = CloudHttp(self._sign, lambda _headers, _said: "", attempts=1)
+        self._http = CloudHttp(self._sign, code_in, attempts=1)
 
     async def call(self, method: str, key: str, arguments: Mapping[str, Any]) -> Any:
         """What a call of botocore's client of that name would answer, as far as we look at it; None if it is not known
         that way.
 
-        KeyError if the object is not there; botocore's error if a condition is not met.
+        botocore's error if the object is not there or is archived, or a condition is not met.
         """
         if method not in METHODS or not arguments.keys() <= KNOWN:
             return None
@@ -71,11 +74,9 @@ class ShortWay:
         try:
             response = await self._http.answered(request)
         except StorageUnavailable as error:
-            said = refusal(error).status
-            if said == 404 and method == "head_object":
-                raise KeyError(key) from error
-            if said == 412:
-                raise unmet(method) from error
+            said = refusal(error)
+            if (code := said.code or str(said.status)) in FINAL:
+                raise said_as(method, said.status, code) from error
             return None
         answer = {name: response.headers[header] for name, header in SAID.items() if header in response.headers}
         if method == "get_object":
@@ -89,3 +90,8 @@ class ShortWay:
 
     async def close(self) -> None:
         await self._http.close()
+
+
+def code_in(_: Mapping[str, str], said: bytes) -> str:
+    found = CODE.search(said)
+    return found[1].decode() if found else ""
