@@ -524,7 +524,7 @@ class MigrationFailed(Misconfigured):
 
 
 class StoreMismatch(Misconfigured):
-    """The storage belongs to another database."""
+    """The storage belongs to another database, or is another place than the settings say."""
 
     code = "store_mismatch"
 

@@ -2,6 +2,7 @@
 
     sha256/ab/cd/abcd…            the bytes whose SHA-256 is abcd… (64 hexadecimal digits)
     identity/<uuid>               empty; the database that knows the blobs has this id. Exactly one in a place
+    place/<name>                  empty; the settings call this place so. At most one in a place
     probe/<random>                a driver trying itself out; there for an instant
 
 Two levels of fan-out keep a directory of ten million blobs at about 150 entries. What is staged has no key: where a
@@ -15,6 +16,7 @@ from drs_service.domain.digest import Digest
 
 BLOBS = "sha256/"
 IDENTITIES = "identity/"
+NAMES = "place/"
 PROBES = "probe/"
 
 
@@ -34,6 +36,10 @@ def digest_of(key: str) -> Digest | None:
 
 def identity_key(identity: UUID) -> str:
     return f"{IDENTITIES}{identity}"
+
+
+def name_key(place: str) -> str:
+    return f"{NAMES}{place}"
 
 
 def new_probe_key() -> str:

@@ -1,16 +1,20 @@
 """The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import structlog
+
+from drs_service.blobs.binding import another_database, another_place
 from drs_service.blobs.driver import BlobDriver, Buffer, Condition, Direct, Entry, Frost, Presigns, Thaws
 from drs_service.blobs.external import ExternalFiles
 from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.hashing import Hashing
-from drs_service.blobs.keys import BLOBS, IDENTITIES, PROBES, digest_of, identity_key, key_for
+from drs_service.blobs.keys import BLOBS, IDENTITIES, NAMES, PROBES, digest_of, identity_key, key_for, name_key
 from drs_service.blobs.receiving import Arrival, Receiving
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
@@ -18,7 +22,17 @@ from drs_service.domain.digest import Digest
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.domain.thawing import Thaw
-from drs_service.errors import BlobCorrupt, BlobNotFound, DigestMismatch, StoreMismatch, UploadTooLarge
+from drs_service.errors import (
+    BlobCorrupt,
+    BlobNotFound,
+    DigestMismatch,
+    StorageFull,
+    StorageUnavailable,
+    StoreMismatch,
+    UploadTooLarge,
+)
+
+log = structlog.get_logger()
 
 LONGEST_PROBE = timedelta(hours=1)
 
@@ -205,24 +219,44 @@ class BlobStore:
         StoreMismatch: whoever sweeps by that database would delete what another one knows.
         """
         if not await self.identities() and await anext(self.enumerate(), None) is None:
-            await self._publish_identity(identity)
+            await self._publish_empty(identity_key(identity))
         await self.check(identity)
 
     async def check(self, identity: UUID) -> None:
-        """StoreMismatch unless the place says that it belongs to the database with this id."""
+        """StoreMismatch unless the place says that it belongs to the database with this id, and goes by our name.
+
+        One that says no name takes ours.
+        """
         # Looked at also after one was published: of two databases that adopt a place at once, none may have it.
-        found = await self.identities()
+        found, names = await asyncio.gather(self.identities(), self._names())
         if found != [identity_key(identity)]:
-            raise StoreMismatch(mismatch(identity, found), database=str(identity), storage=found)
+            raise StoreMismatch(another_database(identity, found), database=str(identity), storage=found)
+        if not names:
+            names = await self._named()
+        if names != [name_key(self.place)]:
+            raise StoreMismatch(another_place(self.place, names), place=self.place, storage=names)
 
     async def identities(self) -> list[str]:
         """What the place says of the database that knows its blobs; nothing if it is new, or not there."""
         return [entry.key async for entry in self._driver.keys(IDENTITIES)]
 
-    async def _publish_identity(self, identity: UUID) -> None:
+    async def _names(self) -> list[str]:
+        return [entry.key async for entry in self._driver.keys(NAMES)]
+
+    async def _named(self) -> list[str]:
+        """What the place says of its name after it was told ours."""
+        try:
+            await self._publish_empty(name_key(self.place))
+        except (StorageFull, StorageUnavailable) as error:
+            # It can still be read, and is told again.
+            log.warning("a place does not note its name", place=self.place, error=str(error), **error.facts)
+            return [name_key(self.place)]
+        return await self._names()
+
+    async def _publish_empty(self, key: str) -> None:
         staged = await self._driver.stage()
         try:
-            await staged.publish(identity_key(identity))
+            await staged.publish(key)
         finally:
             await staged.discard()
 
@@ -240,16 +274,6 @@ class BlobStore:
     async def close(self) -> None:
         await self._driver.close()
         self._receiving.close()
-
-
-def mismatch(identity: UUID, found: list[str]) -> str:
-    """What to tell the operator."""
-    owner = f"the storage holds {' and '.join(found)}" if found else "the storage holds blobs and says of no database"
-    return (
-        f"The storage belongs to another database: this one has the id {identity}, {owner}. Nothing was touched. "
-        "Restore the database from its backup, or set DATABASE_URL and DRS_STORAGE_URL to a pair that belongs "
-        "together: a sweep would delete every blob that this database does not know."
-    )
 
 
 async def paced(pieces: AsyncIterable[Buffer], pace: Callable[[int], Awaitable[None]]) -> AsyncGenerator[Buffer, None]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from drs_service.app import open_app
-from drs_service.blobs.keys import identity_key
+from drs_service.blobs.keys import identity_key, name_key
 from drs_service.blobs.store import BlobStore
 from drs_service.db.identity import identity
 from drs_service.db.pool import Connection, Database
@@ -48,7 +48,7 @@ async def test_a_store_without_blobs_becomes_the_databases_own(
     database: Database, connection: Connection, store: BlobStore, local: LocalPlace
 ) -> None:
     await check_store(database, store)
-    assert local.raw_keys() == [identity_key(await identity(connection))]
+    assert local.raw_keys() == [identity_key(await identity(connection)), name_key("primary")]
     await upload(database, store)
     await check_store(database, store)
 
@@ -56,7 +56,7 @@ async def test_a_store_without_blobs_becomes_the_databases_own(
 async def test_many_nodes_may_adopt_a_store_at_once(database: Database, store: BlobStore, local: LocalPlace) -> None:
     nodes = [BlobStore(LocalPlace(local.root).driver, place="primary", max_bytes=1000) for _ in range(8)]
     await asyncio.gather(*(check_store(database, node) for node in nodes))
-    assert len(local.raw_keys()) == 1
+    assert len(local.raw_keys()) == 2
     for node in nodes:
         await node.close()
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from drs_service.blobs.keys import digest_of, identity_key, key_for, new_probe_key
+from drs_service.blobs.keys import digest_of, identity_key, key_for, name_key, new_probe_key
 from drs_service.domain.digest import Digest
 
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -23,6 +23,11 @@ def test_the_key_of_an_identity_is_this_text() -> None:
     text = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
     assert identity_key(UUID(text)) == f"identity/{text}"
     assert digest_of(identity_key(UUID(text))) is None
+
+
+def test_the_key_of_a_name_is_this_text_and_no_blobs() -> None:
+    assert name_key("cold-2") == "place/cold-2"
+    assert digest_of(name_key("cold-2")) is None
 
 
 def test_every_probe_has_a_key_of_its_own_which_is_no_blobs() -> None:
