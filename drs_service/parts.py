@@ -89,7 +89,7 @@ def revealed(secret: Secret | None) -> str | None:
 async def open_places(settings: Settings, database: Database, store: BlobStore) -> AsyncIterator[Places]:
     """All places of the settings, for the length of the block; the store is the primary, and stays open."""
     others = [open_place(one, settings, database) for one in parse_places(settings.places, primary=store.place)]
-    places = Places(database, store, others)
+    places = Places(database, store, others, patience=settings.place_seconds)
     try:
         yield places
     finally:

@@ -84,6 +84,9 @@ class Settings:
         "?external=true: files of others, which are only read",
     )
     place_secrets: Secret | None = setting(None, "secrets of further places: name=secret, one a line or all in one")
+    place_seconds: int = setting(
+        5, "how long a place may take to begin to answer before another one that has the bytes is asked", least=1
+    )
     replicas: str = setting(
         "", "copies: place, or place:size>=1000000,type=image/*,space=default; several are separated by spaces"
     )

@@ -33,6 +33,7 @@ WAITING = f"{STAGING}waiting/"
 PARTS_AT_ONCE = 16  # sent by all uploads of a process
 DELETES_AT_ONCE = 16
 SIZES = Sizes()
+LEAVING = 5.0  # seconds; what stays of us is found later
 CROWD = 32  # segments of a tier that are joined into one
 
 log = structlog.get_logger()
@@ -133,9 +134,10 @@ class CloudDriver:
         await self._probing.close()
         await asyncio.gather(*self._behind, return_exceptions=True)
         try:
-            await self._owner.leave()
-        except Unavailable as error:
-            log.warning("the bucket was not left tidy", error=str(error), **error.facts)
+            async with asyncio.timeout(LEAVING):
+                await self._owner.leave()
+        except (Unavailable, TimeoutError) as error:
+            log.warning("the bucket was not left tidy", error=str(error) or type(error).__name__)
         await self.bucket.close()
 
     async def publish(self, key: str, sources: Sequence[Source]) -> None:

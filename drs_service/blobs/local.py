@@ -12,7 +12,6 @@ published again if a sweep took the key in between. Whoever gets the lock of an 
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
 import os
 import secrets
@@ -199,11 +198,14 @@ class LocalDriver:
 
     async def settled(self, job: Future[T]) -> T:
         """The result of job; when cancelled, only once its thread has let go."""
+        future = asyncio.wrap_future(job)
         try:
-            return await asyncio.wrap_future(job)
-        finally:
-            if not job.done():
-                await asyncio.to_thread(concurrent.futures.wait, [job])
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # Nobody's thread waits for one that may hang.
+            if not job.cancel():
+                await asyncio.wait({future})
+            raise
 
 
 class LocalStaged:

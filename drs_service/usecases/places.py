@@ -1,5 +1,6 @@
 """All places that keep copies: the primary, where everything comes in, and those that the operator has added."""
 
+import asyncio
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -14,15 +15,25 @@ from drs_service.errors import StorageUnavailable, Unavailable
 
 log = structlog.get_logger()
 
+PATIENCE = 5.0  # seconds
 ILL_FOR = 10.0  # seconds for which a place that did not answer is asked last
 
 
 class Places:
     """Stores by name. The primary is bound before anything is done; the others whenever they answer."""
 
-    def __init__(self, database: Database, primary: BlobStore, others: Sequence[BlobStore] = ()) -> None:
+    def __init__(
+        self,
+        database: Database,
+        primary: BlobStore,
+        others: Sequence[BlobStore] = (),
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        """patience: seconds for which a place is waited for that one can do without."""
         self.primary = primary
         self.others = others
+        self.patience = patience
         self._database = database
         self._stores = {one.place: one for one in (primary, *others)}
         self._ill_until: dict[str, float] = {}
@@ -69,10 +80,12 @@ class Places:
         """See that the places besides the primary are ours. StoreMismatch. Those that do not answer now may later."""
         for store in self.others:
             try:
-                await self.check(store)
-            except Unavailable as error:
+                async with asyncio.timeout(self.patience):
+                    await self.check(store)
+            except (Unavailable, TimeoutError) as error:
                 self.note_ill(store)
-                log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
+                facts = error.facts if isinstance(error, Unavailable) else {}
+                log.warning("a place does not answer", place=store.place, error=str(error), **facts)
 
     async def close_others(self) -> None:
         for store in self.others:

@@ -1,13 +1,14 @@
 """Bytes go out again, from whichever place has a good copy of them.
 
 before the first byte    the copy is missing or bad: another one is read, and that one is made good again
-                         the place does not answer: another one is read, and that place is asked last for a while
+                         the place does not answer, or not soon: another one is read, and that place is asked last for
+                         a while; the last one that there is to ask may take its time
                          the copy lies in an archive: another one is read; if there is none, it is brought back
 after it                 the reader's connection breaks; a copy that ends too early is made good again
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -53,6 +54,7 @@ class Reading:
         self._alerts = alerts
         self._how = how
         self._reporting: set[asyncio.Task[None]] = set()
+        self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
 
     async def open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
         """The bytes of span, begun, from one of the places that are said to have them.
@@ -106,9 +108,11 @@ class Reading:
 
     async def _open(self, digest: Digest, span: ByteRange, among: Collection[str]) -> AsyncGenerator[Buffer, None]:
         unavailable: StorageUnavailable | BytesArchived | None = None
-        for store in self._places.in_order(among):
+        stores = self._places.in_order(among)
+        for store in stores:
+            opening = store.open(digest, span, on_damage=partial(self._report, digest, store, CUT_OFF))
             try:
-                return await store.open(digest, span, on_damage=partial(self._report, digest, store, CUT_OFF))
+                return await (opening if store is stores[-1] else self._soon(opening))
             except BlobNotFound:
                 self._report(digest, store, MISSING)
             except BlobCorrupt:
@@ -135,6 +139,21 @@ class Reading:
         return StorageUnavailable(
             f"The bytes are in {', '.join(unknown)}, which DRS_PLACES of this node does not name."
         )
+
+    async def _soon(self, opening: Coroutine[None, None, AsyncGenerator[Buffer, None]]) -> AsyncGenerator[Buffer, None]:
+        """What is opened, unless that takes too long: StorageUnavailable. It is left to itself then, for a call of a
+        file system that hangs cannot be ended.
+        """
+        task = asyncio.create_task(opening)
+        try:
+            await asyncio.wait({task}, timeout=self._places.patience)
+            if task.done():
+                return task.result()
+        finally:
+            if task.cancel():
+                self._forsaken.add(task)
+                task.add_done_callback(self._forsaken.discard)
+        raise StorageUnavailable(reason=f"no byte has come for {self._places.patience:g} seconds")
 
     async def from_a_good_copy(
         self, digest: Digest, among: Collection[str], attempt: Callable[[BlobStore], Awaitable[T]]

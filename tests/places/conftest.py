@@ -17,7 +17,7 @@ from drs_service.db.replicas import Copy
 from drs_service.domain.access import ANONYMOUS
 from drs_service.domain.digest import Digest
 from drs_service.domain.replication import parse_rules
-from drs_service.parts import check_store, open_places
+from drs_service.parts import access, check_store, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.draining import Draining
 from drs_service.usecases.places import Places
@@ -98,6 +98,7 @@ async def opened(settings: Settings, root: Path) -> AsyncIterator[Parts]:
     store = open_store(
         settings.storage_url,
         max_bytes=1024**3,
+        access=access(settings),
         place=settings.storage_name,
         replicas=parse_rules(settings.replicas),
     )
