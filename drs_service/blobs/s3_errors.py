@@ -16,6 +16,7 @@ UNSATISFIABLE = {"InvalidRange", "416"}
 IN_ARCHIVE = {"InvalidObjectState"}
 RESTORING = {"RestoreAlreadyInProgress"}
 NO_HASTE = {"GlacierExpeditedRetrievalNotAvailable"}
+SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 FULL = {"QuotaExceeded", "InsufficientStorage", "EntityTooLarge", "507"}
 
 
@@ -30,6 +31,10 @@ async def translated() -> AsyncIterator[None]:
             raise StorageFull(reason=str(error)) from error
         is_ours = error.response["ResponseMetadata"]["HTTPStatusCode"] // 100 == 4
         message = f"The storage refuses what it is asked: {code}." if is_ours else None
+        if code in SKEWED:
+            message = (
+                f"The storage refuses what it is asked: the clock of this machine is not that of the storage ({code})."
+            )
         raise StorageUnavailable(message, reason=str(error), refused=is_ours) from error
     except (BotoCoreError, ConnectionFailed, TimeoutError, OSError) as error:
         raise StorageUnavailable(reason=str(error) or type(error).__name__) from error

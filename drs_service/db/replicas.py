@@ -209,6 +209,20 @@ async def due(connection: Connection, place: str, *, older_than: timedelta, limi
     return [Digest(row["digest"]) for row in await connection.fetch(DUE, place, older_than, limit)]
 
 
+IS_DUE = """
+    SELECT EXISTS (
+        SELECT FROM replicas WHERE digest = $1 AND place = $2
+            AND coalesce(verified_at, created_at) < now() - $3::interval
+            AND damaged_at IS NULL AND archived_at IS NULL
+    )
+"""
+
+
+async def is_due(connection: Connection, digest: Digest, place: str, *, older_than: timedelta) -> bool:
+    """The same, of one copy."""
+    return bool(await connection.fetchval(IS_DUE, digest.raw, place, older_than))
+
+
 SEEN = """
     UPDATE replicas SET verified_at = now() WHERE digest = $1 AND place = $2 AND damaged_at IS NULL
 """

@@ -1,7 +1,7 @@
 """One attempt at a job, from taking it to what becomes of it."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NoReturn
 
 import msgspec
@@ -39,7 +39,7 @@ class Performing:
             raise
         if queued.attempts > self._task.attempts:
             await self._give_up(queued, job, JobAbandoned(), counts=False)
-        if queued.created < datetime.now(UTC) - self._task.max_age:
+        if queued.updated - queued.created > self._task.max_age:  # by the clock of the database, both
             await self._give_up(queued, job, JobTooOld(f"It was not done within {self._task.max_age}."), counts=False)
         try:
             await self._attempt(queued, job)

@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from drs_service.db import blobs, replicas
 from drs_service.db.pool import Database
-from drs_service.db.replicas import Copy
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.errors import BytesArchived
@@ -51,8 +50,8 @@ class Scrubbing:
         store = self.places.get(place)
         async with self.database.connection() as connection:
             size = (await blobs.sizes(connection, [digest])).get(digest)
-            copy = (await replicas.of(connection, digest)).get(place)
-        if store is None or size is None or copy is None or not self._is_due(copy):
+            is_due = self.every is not None and await replicas.is_due(connection, digest, place, older_than=self.every)
+        if store is None or size is None or not is_due:
             return
         await self.places.check(store)
         try:
@@ -66,10 +65,6 @@ class Scrubbing:
         else:
             async with self.database.transaction() as connection:
                 await replicas.seen(connection, digest, place)
-
-    def _is_due(self, copy: Copy) -> bool:
-        is_old = self.every is not None and copy.verified < datetime.now(UTC) - self.every
-        return is_old and copy.damage is None and not copy.archived
 
 
 class Pace:

@@ -6,12 +6,12 @@ done: an upload finds the bytes gone and publishes them again, a sweep finds the
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from drs_service.blobs.store import BlobStore, Stored
-from drs_service.db import archived, blobs, releases, replicas, uploads
+from drs_service.db import archived, blobs, clock, releases, replicas, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
 from drs_service.errors import StoreMismatch, Unavailable
@@ -60,6 +60,12 @@ class Sweep:
                 log.warning("a place was not swept", place=place.place, error=str(error), **error.facts)
         swept.unfinished += await self._forget_waiting(before)
         return swept
+
+    async def run_after(self, grace: timedelta, attempt: Attempt = UNQUEUED) -> Swept:
+        """The same, of what is older than that by the clock of the database, which all nodes and workers share."""
+        async with self._database.connection() as connection:
+            now = await clock.now(connection)
+        return await self.run(before=now - grace, attempt=attempt)
 
     async def _sweep(self, store: BlobStore, swept: Swept, before: datetime, attempt: Attempt) -> None:
         swept.unfinished += await store.clean()

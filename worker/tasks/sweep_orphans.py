@@ -1,6 +1,6 @@
 """Forget bytes that no row refers to."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -16,7 +16,10 @@ MAX_SILENCE = timedelta(hours=1)
 
 def sweep_orphans(sweep: Sweep, *, grace: timedelta) -> Task:
     async def run(job: SweepOrphans, attempt: Attempt) -> None:
-        swept = await sweep.run(before=job.before or datetime.now(UTC) - grace, attempt=attempt)
+        if job.before is not None:
+            swept = await sweep.run(before=job.before, attempt=attempt)
+        else:
+            swept = await sweep.run_after(grace, attempt)
         log.info(
             "swept",
             seen=swept.seen,
