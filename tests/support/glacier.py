@@ -14,12 +14,11 @@ from xml.etree import ElementTree
 
 import aiohttp
 from aiohttp import web
-from yarl import URL
 
 from drs_service.blobs.access import Access
+from tests.support.proxying import Handler, asked, proxying, refused, streamed
 from tests.support.s3 import S3Server
 
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 ONE = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
 STANDARD = "<StorageClass>STANDARD</StorageClass>"
 SMART = "INTELLIGENT_TIERING"
@@ -118,17 +117,7 @@ class Glacier:
         return web.Response(status=202)
 
     async def _passed(self, request: web.Request, put: Put | None, *, is_listing: bool) -> web.StreamResponse:
-        # The Host too: it is signed.
-        headers = {name: said for name, said in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        async with self._session.request(
-            request.method,
-            URL(self.server.url + request.raw_path, encoded=True),
-            headers=headers,
-            data=request.content if request.can_read_body else None,
-            skip_auto_headers=("Content-Type", "Accept-Encoding", "User-Agent", "Accept"),
-            allow_redirects=False,
-        ) as answer:
-            said = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+        async with asked(self._session, self.server.url, request) as (answer, said):
             if request.method in {"PUT", "DELETE"} and answer.ok:
                 self._put.pop(request.path[1:].partition("/")[2], None)
             if put is not None and request.method in {"GET", "HEAD"}:
@@ -137,11 +126,7 @@ class Glacier:
                 said.pop("Content-Length", None)
                 text = ONE.sub(self._as_listed, (await answer.read()).decode())
                 return web.Response(status=answer.status, body=text.encode(), headers=said)
-            response = web.StreamResponse(status=answer.status, headers=said)
-            await response.prepare(request)
-            async for piece in answer.content.iter_any():
-                await response.write(piece)
-            return response
+            return await streamed(request, answer, said)
 
     def _as_listed(self, found: re.Match[str]) -> str:
         name = re.search(r"<Key>(.*?)</Key>", found[0])
@@ -149,22 +134,14 @@ class Glacier:
         return found[0].replace(STANDARD, f"<StorageClass>{put.storage_class}</StorageClass>") if put else found[0]
 
 
-def refused(status: int, code: str, message: str) -> web.Response:
-    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
-    return web.Response(status=status, text=body, content_type="application/xml")
-
-
 @asynccontextmanager
 async def glacier(server: S3Server) -> AsyncIterator[Glacier]:
-    async with aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=60)) as session:
-        made = Glacier(server, session)
-        application = web.Application(client_max_size=1024**3)
-        application.router.add_route("*", "/{path:.*}", made.answer)
-        runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield made
-        finally:
-            await runner.cleanup()
+    made: list[Glacier] = []
+
+    def answering(session: aiohttp.ClientSession) -> Handler:
+        made.append(Glacier(server, session))
+        return made[0].answer
+
+    async with proxying(answering) as url:
+        made[0].url = url
+        yield made[0]

@@ -1,0 +1,96 @@
+"""A bucket that refuses: by the moment, by the clock, or for good."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from drs_service.domain.replication import parse_rules
+from drs_service.jobs.kinds import ReplicateBlob
+from drs_service.settings import Settings
+from drs_service.usecases.replicating import Replicating
+from tests.api.schemas import assert_refused
+from tests.places.conftest import Parts
+from tests.support.bucket import Bucket
+from tests.support.frozen import SOON, working
+from tests.support.moody import Moody, moody
+from tests.support.s3 import S3Server
+from tests.support.server import Service
+from tests.support.stubborn import WAYS, Stubborn
+from worker.tasks.replicate_blob import replicate_blob
+
+SIZE = 300_000
+FILES = 6
+MOST_ATTEMPTS = 4  # at one request
+
+
+@pytest.fixture
+async def front(s3: S3Server) -> AsyncIterator[Moody]:
+    async with moody(s3) as front:
+        yield front
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> Bucket:
+    return Bucket(s3)
+
+
+@pytest.fixture
+def settings(settings: Settings, bucket: Bucket, front: Moody) -> Settings:
+    """The primary is the bucket; the mirror is on disk."""
+    told = bucket.settings(replace(settings, places=(settings.places[0],)))
+    return replace(told, s3_endpoint_url=front.url)
+
+
+async def test_a_bucket_that_is_asked_too_much_loses_nothing_and_no_job(
+    service: Service, parts: Parts, front: Moody
+) -> None:
+    chance = random.Random(1)
+    kept: dict[str, bytes] = {}
+    front.refuses = lambda _: chance.random() < 0.3
+    reading = parts.reading
+    replicating = Replicating(parts.database, parts.places, reading, parse_rules(parts.settings.replicas))
+    task = replace(replicate_blob(replicating), first_delay=SOON)
+    async with httpx.AsyncClient(timeout=20) as client, working(parts.database, {ReplicateBlob: task}):
+        one = Stubborn(client, [service.url], random.Random(1))
+
+        async def keep(number: int) -> None:
+            content = secrets.token_bytes(SIZE)
+            kept[await WAYS[-(number % 2)](one, content)] = content
+
+        await asyncio.gather(*map(keep, range(FILES)))
+        for path, content in kept.items():
+            assert await one.content_of(path) == content
+        async with asyncio.timeout(20):
+            while await parts.jobs():
+                await asyncio.sleep(0.02)
+    assert len(kept) == FILES < front.refused.total()
+    assert one.answered.keys() <= {200, 201, 204, 409, 423, 503}
+    async with parts.database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM pgqueuer") == 0
+        assert await connection.fetchval("SELECT count(*) FROM replicas WHERE place = 'mirror'") == FILES
+        assert await connection.fetchval("SELECT count(*) FROM replicas WHERE damage IS NOT NULL") == 0
+
+
+async def test_a_bucket_that_is_always_asked_too_much_is_not_asked_for_ever(
+    client: httpx.AsyncClient, front: Moody
+) -> None:
+    front.refuses = lambda request: "/sha256/" in request.path or "/staging/" in request.path
+    answer = await client.put("/upload/a.bin", content=secrets.token_bytes(SIZE))
+    assert_refused(answer, 503, "storage_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert 0 < max(front.refused.values()) <= MOST_ATTEMPTS
+
+
+async def test_a_clock_that_is_wrong_is_told(client: httpx.AsyncClient, front: Moody) -> None:
+    front.refusal = 403, "RequestTimeTooSkewed"
+    front.refuses = lambda _: True
+    answer = await client.put("/upload/a.bin", content=b"content")
+    assert_refused(answer, 503, "storage_unavailable")
+    assert "the clock of this machine is not that of the storage" in answer.json()["msg"]
+    storage = (await client.get("/readyz")).json()["parts"]["storage"]
+    assert "the clock of this machine is not that of the storage" in storage
