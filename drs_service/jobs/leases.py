@@ -19,6 +19,12 @@ TICK = 1.0  # seconds between looks at what is under way
 # Of a job that somebody says something of, by the worker $1.
 HELD = "job.id = said.id AND job.updated = said.taken AND job.queue_manager_id = $1 AND job.status = 'picked'"
 
+HOLD = f"""
+    SELECT job.id FROM pgqueuer AS job, unnest($2::bigint[], $3::timestamptz[]) AS said (id, taken)
+    WHERE {HELD}
+    FOR NO KEY UPDATE OF job
+"""  # noqa: S608  # of constants
+
 DONE = f"""
     WITH ended AS (
         DELETE FROM pgqueuer AS job USING unnest($2::bigint[], $3::timestamptz[]) AS said (id, taken)
@@ -62,6 +68,10 @@ class Lease:
     def progress(self, done: int, total: int | None, unit: str) -> None:
         self._silent = 0.0
         self.told = (done, total, unit)
+
+    async def hold(self, connection: Connection) -> None:
+        if await connection.fetchval(HOLD, self._worker, [self.id], [self.taken]) is None:
+            raise JobTakenOver
 
     async def conclude(self, connection: Connection) -> None:
         self._concluded = True  # from here on a heartbeat that finds no row is no wonder

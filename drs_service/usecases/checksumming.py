@@ -72,7 +72,7 @@ class Checksumming:
         blob = Blob(digest, size)
         good = [name for name, copy in copies.items() if copy.damage is None]
         hashing = await self._reading.from_a_good_copy(
-            digest, good, lambda store: hashed(store, blob, missing, attempt)
+            digest, good, lambda store: hashed(store, blob, missing, attempt), job=attempt
         )
         async with self.database.transaction() as connection:
             await blobs.lock(connection, [digest])

@@ -103,7 +103,7 @@ class Draining:
                 raise DigestMismatch
 
         try:
-            await self.reading.from_a_good_copy(blob.digest, [store.place for store in staying], read)
+            await self.reading.from_a_good_copy(blob.digest, [store.place for store in staying], read, job=attempt)
         except BlobCorrupt:
             return False
         return True

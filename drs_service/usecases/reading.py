@@ -30,6 +30,7 @@ from drs_service.errors import (
     DrsServiceError,
     StorageUnavailable,
 )
+from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ReplicateBlob, ThawBlob, enqueue, enqueue_each_once
 from drs_service.usecases.alerting import alert
 from drs_service.usecases.places import Places
@@ -99,9 +100,10 @@ class Reading:
                 await enqueue_each_once(connection, jobs)
             raise BytesArchived(retry_after=self._how.retry_after)
 
-    async def archived(self, digest: Digest, store: BlobStore) -> None:
+    async def archived(self, digest: Digest, store: BlobStore, job: Attempt = UNQUEUED) -> None:
         """A copy was not given out because it lies in an archive: others are read until it was brought back."""
         async with self._database.transaction() as connection:
+            await job.hold(connection)
             is_news = await archived.refused(connection, digest, store.place)
         if is_news:
             log.info("a copy lies in an archive", digest=digest.hex, place=store.place)
@@ -156,7 +158,12 @@ class Reading:
         raise StorageUnavailable(reason=f"no byte has come for {self._places.patience:g} seconds")
 
     async def from_a_good_copy(
-        self, digest: Digest, among: Collection[str], attempt: Callable[[BlobStore], Awaitable[T]]
+        self,
+        digest: Digest,
+        among: Collection[str],
+        attempt: Callable[[BlobStore], Awaitable[T]],
+        *,
+        job: Attempt = UNQUEUED,
     ) -> T:
         """What attempt makes of the bytes in one of these places; a DigestMismatch of it says that they are others.
 
@@ -167,9 +174,9 @@ class Reading:
         put_away: set[str] = set()
         for store in self._places.in_order(among):
             try:
-                return await self._attempted(digest, store, attempt)
+                return await self._attempted(digest, store, attempt, job)
             except BytesArchived:
-                await self.archived(digest, store)
+                await self.archived(digest, store, job)
                 put_away.add(store.place)
             except StorageUnavailable as error:
                 unavailable = error
@@ -180,18 +187,20 @@ class Reading:
         lost = BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
         raise unavailable or self._elsewhere(among) or lost
 
-    async def _attempted(self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]]) -> T:
+    async def _attempted(
+        self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]], job: Attempt
+    ) -> T:
         """StorageUnavailable also if nothing is missed only because the place is not there."""
         try:
             return await attempt(store)
         except BlobNotFound:
-            await self.damaged(digest, store, MISSING)
+            await self.damaged(digest, store, MISSING, job)
             raise
         except BlobCorrupt:
-            await self.damaged(digest, store, CUT_OFF)
+            await self.damaged(digest, store, CUT_OFF, job)
             raise
         except DigestMismatch:
-            await self.damaged(digest, store, OTHERS)
+            await self.damaged(digest, store, OTHERS, job)
             raise
 
     def _report(self, digest: Digest, store: BlobStore, damage: str) -> None:
@@ -206,10 +215,11 @@ class Reading:
             # Whoever reads next, or the scrubbing, will meet it again.
             log.warning("a bad copy was not noted", place=store.place, error=str(error), **error.facts)
 
-    async def damaged(self, digest: Digest, store: BlobStore, damage: str) -> None:
+    async def damaged(self, digest: Digest, store: BlobStore, damage: str, job: Attempt = UNQUEUED) -> None:
         """Let nobody read a copy any more, and have it made anew. Nothing if there should be none, or it is known.
 
-        A place that is not there at all has lost nothing yet: StorageUnavailable.
+        A place that is not there at all has lost nothing yet: StorageUnavailable. JobTakenOver if the job that found it
+        is another worker's by now, who may have seen the copy healed.
         """
         await self._places.check(store)
         if damage == MISSING and await is_there(store, digest):
@@ -217,6 +227,7 @@ class Reading:
         if store.external is not None and damage == CUT_OFF:
             damage = CHANGED
         async with self._database.transaction() as connection:
+            await job.hold(connection)
             if await replicas.damaged(connection, digest, store.place, damage):
                 await enqueue(connection, ReplicateBlob(digest.hex, store.place))
                 if self._alerts:

@@ -78,7 +78,7 @@ class Replicating:
         if target.external is not None:
             await look_again(self.database, target, blob, attempt)
         elif mine is not None and await self._is_right(target, blob, attempt):
-            await self._verified(target, blob)
+            await self._verified(target, blob, attempt)
         else:
             await self._copy(blob, copies, target, attempt)
 
@@ -95,8 +95,9 @@ class Replicating:
                 return True
         return False
 
-    async def _verified(self, store: BlobStore, blob: Blob) -> None:
+    async def _verified(self, store: BlobStore, blob: Blob, attempt: Attempt) -> None:
         async with self.database.transaction() as connection:
+            await attempt.hold(connection)
             await replicas.verified(connection, blob.digest, store.place)
         log.info("a copy is good again", digest=blob.digest.hex, place=store.place)
 
@@ -104,7 +105,7 @@ class Replicating:
         """From the first place that has it good."""
         good = [name for name, copy in copies.items() if copy.damage is None]
         await self.reading.from_a_good_copy(
-            blob.digest, good, lambda source: self._copy_from(source, blob, target, attempt)
+            blob.digest, good, lambda source: self._copy_from(source, blob, target, attempt), job=attempt
         )
 
     async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore, attempt: Attempt) -> None:

@@ -58,12 +58,13 @@ class Scrubbing:
             damage = await fault(store, Blob(digest, size), paced(attempt, size, self.pace))
         except BytesArchived:
             # Nothing is brought back only to be looked at: it stays unverified, and is not due any more.
-            await self.reading.archived(digest, store)
+            await self.reading.archived(digest, store, attempt)
             return
         if damage is not None:
-            await self.reading.damaged(digest, store, damage)
+            await self.reading.damaged(digest, store, damage, attempt)
         else:
             async with self.database.transaction() as connection:
+                await attempt.hold(connection)
                 await replicas.seen(connection, digest, place)
 
 

@@ -46,7 +46,7 @@ class Thawing:
         try:
             condition = await self._asked_for(store, digest)
         except BlobNotFound:
-            await self.reading.damaged(digest, store, MISSING)
+            await self.reading.damaged(digest, store, MISSING, attempt)
             return
         async with self.database.transaction() as connection:
             await attempt.conclude(connection)

@@ -56,12 +56,10 @@ def tasks(thawing: Thawing) -> Mapping[type[Job], Task]:
 
 
 @asynccontextmanager
-async def working(database: Database, todo: Mapping[type[Job], Task]) -> AsyncIterator[None]:
+async def working(database: Database, todo: Mapping[type[Job], Task], *, poll: timedelta = SOON) -> AsyncIterator[None]:
     """A worker that does these, for the length of the block."""
     shutdown = asyncio.Event()
-    work = asyncio.create_task(
-        running.run(database, todo, {}, shutdown=shutdown, grace=10, poll=timedelta(milliseconds=20))
-    )
+    work = asyncio.create_task(running.run(database, todo, {}, shutdown=shutdown, grace=10, poll=poll))
     try:
         yield
     finally:

@@ -158,6 +158,9 @@ class Watched:
     def progress(self, done: int, total: int | None, unit: str) -> None:
         self.told.append((done, total, unit))
 
+    async def hold(self, connection: Connection) -> None:
+        await self.conclude(connection)
+
     async def conclude(self, connection: Connection) -> None:
         if self._taken_over:
             raise JobTakenOver
