@@ -203,8 +203,14 @@ class BlobStore:
         )
 
     async def delete(self, digest: Digest) -> None:
-        """Forget the bytes. Whoever calls this holds the digest's lock and knows that nothing refers to it."""
-        await self._driver.delete(key_for(digest))
+        """Forget the bytes. Whoever calls this holds the digest's lock and knows that nothing refers to it.
+
+        StorageUnavailable.
+        """
+        try:
+            await self._driver.delete(key_for(digest))
+        except StorageUnavailable as error:
+            raise StorageUnavailable(f"{self.place} did not delete a blob. {error}", **error.facts) from error
 
     async def enumerate(self) -> AsyncIterator[Stored]:
         """Every blob in the place, in the order of the digests."""

@@ -5,25 +5,34 @@ import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
 from drs_service.domain.replication import parse_rules
-from drs_service.jobs.kinds import ReplicateBlob
+from drs_service.errors import StorageUnavailable
+from drs_service.jobs.kinds import ReplicateBlob, SweepOrphans, enqueue
+from drs_service.jobs.listing import Listed, State, page
 from drs_service.settings import Settings
+from drs_service.usecases.placekeeping import Placekeeping
 from drs_service.usecases.replicating import Replicating
 from tests.api.schemas import assert_refused
-from tests.places.conftest import Parts
+from tests.places.conftest import Parts, opened
 from tests.support.bucket import Bucket
+from tests.support.deadline import once
 from tests.support.frozen import SOON, working
 from tests.support.moody import Moody, moody
 from tests.support.s3 import S3Server
 from tests.support.server import Service
 from tests.support.stubborn import WAYS, Stubborn
 from worker.tasks.replicate_blob import replicate_blob
+from worker.tasks.sweep_orphans import sweep_orphans
 
 SIZE = 300_000
+LONG = 9 * 1024**2  # more than fits in one part
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
 FILES = 6
 MOST_ATTEMPTS = 4  # at one request
 
@@ -94,3 +103,63 @@ async def test_a_clock_that_is_wrong_is_told(client: httpx.AsyncClient, front: M
     assert "the clock of this machine is not that of the storage" in answer.json()["msg"]
     storage = (await client.get("/readyz")).json()["parts"]["storage"]
     assert "the clock of this machine is not that of the storage" in storage
+
+
+def refuse_deletes(front: Moody) -> None:
+    front.refusal = 403, "AccessDenied"
+    front.refuses = lambda request: request.method == "DELETE"
+
+
+async def test_where_nothing_may_be_deleted_all_else_works_and_nothing_is_half_done(
+    client: httpx.AsyncClient, parts: Parts, front: Moody, bucket: Bucket
+) -> None:
+    refuse_deletes(front)
+    short, long = secrets.token_bytes(SIZE), secrets.token_bytes(LONG)
+    [first, second] = [(await client.put("/upload/a.bin", content=one)).raise_for_status() for one in (short, long)]
+    assert (await client.put(f"/ga4gh/drs/v1/objects/{first.json()['id']}/delete", json={})).is_success
+    task = replace(sweep_orphans(parts.sweep, grace=timedelta()), first_delay=SOON)
+    async with parts.database.transaction() as connection:
+        await connection.execute("DELETE FROM pgqueuer")
+        await enqueue(connection, SweepOrphans(before=LATER))
+    async with working(parts.database, {SweepOrphans: task}):
+        [dead] = await once(lambda jobs: jobs[0].state is State.DEAD, lambda: all_jobs(parts))
+    assert dead.error is not None and dead.attempts == task.attempts + 1
+    assert dead.error.message == "primary did not delete a blob. The storage refuses what it is asked: AccessDenied."
+    assert len(bucket.blobs()) == 2
+    [primary, _] = await Placekeeping(parts.database, parts.places, ()).status()
+    assert (primary.copies, primary.state[-13:]) == (2, "AccessDenied.")
+    again = (await client.put("/upload/a.bin", content=short)).raise_for_status()
+    for one, content in ((again, short), (second, long)):
+        assert (await client.get(f"/data/{one.json()['id']}")).content == content
+    assert (await client.put(f"/ga4gh/drs/v1/objects/{again.json()['id']}/delete", json={})).is_success
+    front.refuses = lambda _: False
+    await parts.sweep.run(before=LATER)
+    assert len(bucket.blobs()) == 1
+
+
+async def test_a_place_where_nothing_may_be_deleted_is_not_emptied(
+    settings: Settings, tmp_path: Path, front: Moody
+) -> None:
+    turned = replace(
+        settings,
+        storage_name="mirror",
+        storage_url=settings.places[0].partition("=")[2],
+        places=(f"primary={settings.storage_url}",),
+        replicas="primary",
+    )
+    async with opened(turned, tmp_path) as parts:
+        digest = await parts.keep(b"content")
+        await parts.replicating.replicate(digest, "primary")
+        await parts.draining.begin("primary")
+        refuse_deletes(front)
+        with pytest.raises(StorageUnavailable, match="primary did not delete"):
+            await parts.draining.move(digest, "primary")
+        assert (await parts.copies(digest)).keys() == {"mirror", "primary"}
+        front.refuses = lambda _: False
+        await parts.draining.move(digest, "primary")
+        assert (await parts.copies(digest)).keys() == {"mirror"}
+
+
+async def all_jobs(parts: Parts) -> list[Listed]:
+    async with parts.database.connection() as connection:
+        return await page(connection, state=None, kind=None, after=0, limit=10)
