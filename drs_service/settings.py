@@ -11,7 +11,17 @@ from urllib.parse import urlsplit
 from drs_service.domain.addresses import network
 from drs_service.domain.checksums import COMPUTABLE
 from drs_service.domain.origins import ANY_ORIGIN, is_origin
-from drs_service.domain.places import check_bucket, check_name, overlap, parse_places, parse_secrets, parse_shown
+from drs_service.domain.places import (
+    PlaceSaid,
+    check_bucket,
+    check_name,
+    check_protocol,
+    overlap,
+    parse_place,
+    parse_places,
+    parse_secrets,
+    parse_shown,
+)
 from drs_service.domain.replication import parse_rules
 from drs_service.domain.thawing import Tier
 from drs_service.errors import BindRefused, SettingsInvalid
@@ -65,6 +75,7 @@ class Settings:
         None,
         "file:///absolute/path, s3:// or gs:// or az://bucket/prefix, or memory:; default: the data directory",
     )
+    fsspec_protocols: tuple[str, ...] = setting((), "protocols of fsspec that places may have besides, such as sftp")
     s3_endpoint_url: str | None = setting(None, "where S3 is reached, if it is not Amazon's")
     s3_region: str | None = setting(None, "region of the bucket; default: as AWS's own tools find it")
     s3_access_key_id: str | None = setting(None, "who asks S3; default: as AWS's own tools find it")
@@ -210,12 +221,22 @@ class Settings:
                     f"DRS_CORS_ORIGINS: {origin!r} is not as browsers say it: scheme://host[:port] in lower case, "
                     "in ASCII, without a path, a final slash, or the scheme's own port"
                 )
-        if self.storage_url is not None and not re.match(
+        for protocol in self.fsspec_protocols:
+            try:
+                check_protocol(protocol)
+            except ValueError as error:
+                found.append(f"DRS_FSSPEC_PROTOCOLS: {error}")
+        if self.is_foreign:
+            try:
+                _ = self.primary
+            except ValueError as error:
+                found.append(f"DRS_STORAGE_URL: {error}")
+        elif self.storage_url is not None and not re.match(
             r"(file:///|memory:|(s3|gs|az|abfs)://[A-Za-z0-9][A-Za-z0-9._-]+(/[ -~]*)?$)", self.storage_url
         ):
             found.append(
                 "DRS_STORAGE_URL: must be file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix, "
-                "az://container/prefix or memory:"
+                "az://container/prefix, memory:, or of one of DRS_FSSPEC_PROTOCOLS"
             )
         for name in ("s3_endpoint_url", "azure_endpoint_url", "gcs_endpoint_url"):
             if (url := getattr(self, name)) is not None and not is_http_url(url):
@@ -257,10 +278,11 @@ class Settings:
         except ValueError as error:
             found.append(f"DRS_STORAGE_NAME: {error}")
         try:
-            names |= {one.name for one in parse_places(self.places, primary=self.storage_name)}
+            others = self.other_places
         except ValueError as error:
             found.append(f"DRS_PLACES: {error}")
             return found
+        names |= {one.name for one in others}
         try:
             secrets = parse_secrets(self.place_secrets.reveal()) if self.place_secrets is not None else {}
         except ValueError as error:
@@ -268,12 +290,12 @@ class Settings:
             return found
         for name in secrets.keys() - names:
             found.append(f"DRS_PLACE_SECRETS: there is no place {name!r}")
-        for one in parse_places(self.places, primary=self.storage_name):
-            if ("access_key_id" in one.options) != (one.name in secrets):
+        for one in others:
+            if not one.foreign and ("access_key_id" in one.options) != (one.name in secrets):
                 found.append(
                     f"DRS_PLACE_SECRETS: {one.name} has an access_key_id or a secret; it needs both or neither"
                 )
-            if not is_http_url(one.options.get("endpoint_url", "http://default")):
+            if not one.foreign and not is_http_url(one.options.get("endpoint_url", "http://default")):
                 found.append(f"DRS_PLACES: {one.name}: endpoint_url must be an http(s) URL")
             if one.url.startswith("memory:") and self.processes > 1:
                 found.append("DRS_PLACES: memory: is one process's own; DRS_PROCESSES must be 1")
@@ -286,7 +308,7 @@ class Settings:
                 check_bucket(name, self.place_urls)
             except ValueError as error:
                 found.append(f"DRS_SIGNED_PLACES: {error}")
-        external = {one.name for one in parse_places(self.places, primary=self.storage_name) if one.external}
+        external = {one.name for one in self.other_places if one.external}
         found += self._faults_of_external(external)
         try:
             for rule in parse_rules(self.replicas):
@@ -301,7 +323,7 @@ class Settings:
     def _faults_of_external(self, external: Collection[str]) -> list[str]:
         default = (self.data_dir.absolute() / "store").as_uri()
         urls = self.place_urls | ({} if self.storage_url else {self.storage_name: default})
-        said = parse_places(self.places, primary=self.storage_name)
+        said = self.other_places
         endpoints = {one.name: one.options.get("endpoint_url", self.s3_endpoint_url) for one in said}
         endpoints[self.storage_name] = self.s3_endpoint_url
         return [
@@ -321,8 +343,24 @@ class Settings:
     @property
     def place_urls(self) -> dict[str, str]:
         """Of all places, by name."""
-        others = {one.name: one.url for one in parse_places(self.places, primary=self.storage_name)}
-        return {self.storage_name: self.storage_url or ""} | others
+        return {self.storage_name: self.storage_url or ""} | {one.name: one.url for one in self.other_places}
+
+    @property
+    def other_places(self) -> tuple[PlaceSaid, ...]:
+        """All but the primary. ValueError."""
+        return parse_places(self.places, primary=self.storage_name, protocols=self.fsspec_protocols)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether we have no driver of our own for the primary place."""
+        return (self.storage_url or "").partition("://")[0] in self.fsspec_protocols
+
+    @property
+    def primary(self) -> PlaceSaid:
+        """The primary place. ValueError."""
+        if self.is_foreign:
+            return parse_place(f"{self.storage_name}={self.storage_url}", self.fsspec_protocols)
+        return PlaceSaid(name=self.storage_name, url=self.storage_url or "")
 
     @property
     def state_dir(self) -> Path:

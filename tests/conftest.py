@@ -13,11 +13,14 @@ import pytest
 from drs_service.settings import Secret, Settings
 from tests.support import azurite
 from tests.support import s3 as ceph
+from tests.support import sftp as openssh
 from tests.support.azurite import AzureServer
+from tests.support.files import Files
 from tests.support.gcs import GcsServer
 from tests.support.postgres import Postgres
 from tests.support.s3 import S3Server
 from tests.support.server import Service, running
+from tests.support.sftp import SftpServer
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +105,20 @@ def azure(roomy: Path) -> Iterator[AzureServer]:
     if reason := azurite.missing():
         pytest.skip(reason)
     with AzureServer.started(roomy / "azure") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def files(roomy: Path) -> Files:
+    """A directory, as fsspec sees it."""
+    return Files(roomy / "files")
+
+
+@pytest.fixture(scope="session")
+def sftp(roomy: Path) -> Iterator[SftpServer]:
+    if reason := openssh.missing():
+        pytest.skip(reason)
+    with SftpServer.started(roomy / "sftp") as server:
         yield server
 
 

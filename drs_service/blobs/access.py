@@ -1,5 +1,6 @@
 """How places that are reached over a network are reached."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,9 +47,21 @@ class GcsAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FsspecAccess:
+    """To places that we have no driver of our own for."""
+
+    protocols: frozenset[str] = frozenset()
+    """Those of fsspec that the operator has named."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """As the protocol's library names them."""
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """To all of them; what is not needed is not looked at."""
 
     s3: S3Access = S3Access()
     azure: AzureAccess = AzureAccess()
     gcs: GcsAccess = GcsAccess()
+    fsspec: FsspecAccess = FsspecAccess()

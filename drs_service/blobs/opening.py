@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from drs_service.blobs.access import Access, S3Access
+from drs_service.blobs.access import Access, FsspecAccess, S3Access
 from drs_service.blobs.bucket import Bucket
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.external import ExternalFiles, SignsExternal
@@ -18,7 +18,7 @@ from drs_service.domain.replication import Rule
 from drs_service.errors import SettingsInvalid
 
 PRIMARY = "primary"
-PLACES = "file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or memory:"
+PLACES = "file:///absolute/path, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, memory:"
 NOTHING_SAID = Access()
 
 
@@ -65,6 +65,8 @@ def open_driver(url: str, access: Access = NOTHING_SAID) -> BlobDriver:
             return MemoryDriver()
         case _ if (bucket := open_bucket(url, access)) is not None:
             return open_cloud(bucket)
+        case protocol if protocol in access.fsspec.protocols:
+            return open_fsspec(url, access.fsspec)
         case _:
             raise SettingsInvalid(f"no driver for the storage URL {url!r}: use {PLACES}")
 
@@ -105,6 +107,14 @@ def open_cloud(bucket: Bucket) -> BlobDriver:
     from drs_service.blobs.cloud_thawing import ThawingCloudDriver
 
     return ThawingCloudDriver(bucket) if isinstance(bucket, AzureBucket) else CloudDriver(bucket)
+
+
+def open_fsspec(url: str, access: FsspecAccess) -> BlobDriver:
+    from drs_service.blobs.cloud import CloudDriver
+    from drs_service.blobs.fsspec_bucket import FsspecBucket
+    from drs_service.blobs.fsspec_connecting import connecting
+
+    return CloudDriver(FsspecBucket(*connecting(url, access)))
 
 
 def prefix_of(path: str) -> str:

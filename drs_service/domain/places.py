@@ -3,6 +3,7 @@
     mirror=s3://bucket/prefix?endpoint_url=https://s3.example.org&region=eu-1&access_key_id=AKIA
     cold=file:///mnt/cold
     archive=file:///mnt/archive?external=true
+    attic=sftp://drs@attic.example.org/srv/drs?known_hosts=/etc/drs/known_hosts
 
 A place has a name, which stays with every copy in it, and a URL, whose query says how the place is reached. What it
 does not say is as it is for the primary. A secret does not belong into a URL: it is said elsewhere, under the name.
@@ -10,7 +11,7 @@ An external place has files that others have put there, under names of their own
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,6 +19,13 @@ NAME = re.compile(r"[a-z0-9-]{1,64}")
 URL = re.compile(r"file:///[!-~]*|(s3|gs|az|abfs)://[A-Za-z0-9][A-Za-z0-9._-]+(/[!-~]*)?|memory:", re.ASCII)
 OPTIONS = {"endpoint_url", "region", "access_key_id"}
 EXTERNAL = "external"
+
+PROTOCOL = re.compile(r"[a-z][a-z0-9+-]*")
+OWN = {"file", "s3", "gs", "az", "abfs", "memory"}
+"""Protocols that have drivers of ours."""
+FOREIGN_URL = re.compile(r"[a-z][a-z0-9+-]*://(?!.*::)[!-~]*", re.ASCII)
+FOREIGN_OPTION = re.compile(r"[a-z][a-z0-9_]*")
+SECRETS = {"password", "passphrase", "passwd", "secret", "token"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +38,18 @@ class PlaceSaid:
     options: Mapping[str, str] = field(default_factory=dict)
     external: bool = False
     """Whether its files are somebody else's, and only read."""
+    foreign: bool = False
+    """Of a protocol that we have no driver of our own for."""
 
 
-def parse_place(text: str) -> PlaceSaid:
-    """ValueError."""
+def parse_place(text: str, protocols: Collection[str] = ()) -> PlaceSaid:
+    """Protocols are those besides our own. ValueError."""
     name, _, said = text.partition("=")
     check_name(name)
     parts = urlsplit(said)
     url = parts._replace(query="").geturl() if parts.query else said
-    if not URL.fullmatch(url) or parts.fragment:
+    foreign = parts.scheme in protocols and FOREIGN_URL.fullmatch(url) is not None
+    if not (foreign or URL.fullmatch(url)) or parts.fragment:
         raise ValueError(f"{name}: must be file:///absolute/path, s3://bucket/prefix, gs://… or az://…")
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
@@ -52,12 +63,16 @@ def parse_place(text: str) -> PlaceSaid:
         raise ValueError(f"{name}: {EXTERNAL} is neither true nor false")
     if external == "true" and parts.scheme == "memory":
         raise ValueError(f"{name}: nobody else puts files into memory:")
-    for option in options:
+    if foreign:
+        check_foreign(name, parts.netloc, options)
+        if external == "true":
+            raise ValueError(f"{name}: {EXTERNAL} is of directories and buckets alone")
+    for option in () if foreign else options:
         if option not in OPTIONS:
             raise ValueError(f"{name}: {option!r} is not one of {', '.join(sorted({*OPTIONS, EXTERNAL}))}")
         if parts.scheme != "s3":
             raise ValueError(f"{name}: {option} is of s3:// alone")
-    return PlaceSaid(name=name, url=url, options=options, external=external == "true")
+    return PlaceSaid(name=name, url=url, options=options, external=external == "true", foreign=foreign)
 
 
 def path_within(url: str, inner: str) -> str | None:
@@ -83,9 +98,27 @@ def aliased(scheme: str) -> str:
     return "az" if scheme == "abfs" else scheme
 
 
-def parse_places(texts: Sequence[str], *, primary: str) -> tuple[PlaceSaid, ...]:
+def check_foreign(name: str, netloc: str, options: Mapping[str, str]) -> None:
+    if ":" in netloc.rpartition("@")[0]:
+        raise ValueError(f"{name}: a password does not belong into the URL")
+    for option in options:
+        if not FOREIGN_OPTION.fullmatch(option):
+            raise ValueError(f"{name}: {option!r} is not the name of an option")
+        if option in SECRETS:
+            raise ValueError(f"{name}: {option} does not belong into the URL")
+
+
+def check_protocol(protocol: str) -> None:
+    """ValueError."""
+    if not PROTOCOL.fullmatch(protocol):
+        raise ValueError(f"{protocol!r} is not a protocol, such as sftp")
+    if protocol in OWN:
+        raise ValueError(f"{protocol} has a driver of its own")
+
+
+def parse_places(texts: Sequence[str], *, primary: str, protocols: Collection[str] = ()) -> tuple[PlaceSaid, ...]:
     """All of them, in their order; primary is a name that is taken. ValueError."""
-    places = tuple(parse_place(text) for text in texts)
+    places = tuple(parse_place(text, protocols) for text in texts)
     names = [primary, *(one.name for one in places)]
     for name in names:
         if names.count(name) > 1:

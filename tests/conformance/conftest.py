@@ -8,12 +8,12 @@ import pytest
 
 from drs_service.blobs.store import BlobStore
 from tests.support.deadline import until
-from tests.support.places import CLOUDS, PLACES, SMALL_PARTS, CloudPlace, LocalPlace, Place, descriptors
+from tests.support.places import CLOUDS, FILES, PLACES, SMALL_PARTS, CloudPlace, LocalPlace, Place, descriptors
 
 MAX_BYTES = 1024**3
 
 
-@pytest.fixture(params=[*PLACES, *CLOUDS])
+@pytest.fixture(params=[*PLACES, *CLOUDS, FILES])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
     if request.param in PLACES:
         return partial(PLACES[request.param], tmp_path / "store")

@@ -1,4 +1,4 @@
-"""What is different at Azure and at Google, and what only there can go wrong."""
+"""What is different at Azure, at Google and among files, and what only there can go wrong."""
 
 import asyncio
 import secrets
@@ -12,13 +12,13 @@ from drs_service.blobs.cloud import CloudDriver
 from drs_service.blobs.gcs import MOST_COMPOSED, GcsBucket
 from drs_service.errors import StorageUnavailable
 from tests.support.driving import collect, new_key
-from tests.support.places import CloudPlace
+from tests.support.places import FILES, CloudPlace
 
 MANY = MOST_COMPOSED + 13
 PIECES = [b"%d " % number for number in range(MANY)]
 
 
-@pytest.fixture(params=["azure", "gcs"])
+@pytest.fixture(params=["azure", "gcs", FILES])
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[CloudPlace]:
     place = CloudPlace(request.getfixturevalue(request.param))
     yield place

@@ -189,6 +189,8 @@ PLACES: dict[str, Callable[[Path], Place]] = {
 }
 CLOUDS = ("s3", "azure", "gcs")
 """Fixtures, each a server."""
+FILES = "files"
+"""A fixture too: fsspec's own file system of this machine."""
 
 
 CLOCK = "/var/lib/libuuid/"  # of the system's own library, opened when Azure's client first counts a request

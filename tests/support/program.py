@@ -28,12 +28,12 @@ class Program:
                 self._command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=self._environment
             )
         deadline = time.monotonic() + PATIENCE
-        while not self._answers():
+        while not self.answers():
             assert time.monotonic() < deadline, f"no answer: see {self._output}"
             assert self._process.poll() is None, f"it died: {self._output.read_text()}"
             time.sleep(0.02)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/", timeout=2):
                 return True
@@ -41,6 +41,13 @@ class Program:
             return True
         except (urllib.error.URLError, OSError):
             return False
+
+    @property
+    def pid(self) -> int:
+        """KeyError unless it runs."""
+        if self._process is None:
+            raise KeyError
+        return self._process.pid
 
     def end(self) -> None:
         """Let it write down what it has."""

@@ -1,7 +1,10 @@
 """What an operator says of further places, and of what is copied there."""
 
 import pytest
+from fsspec import AbstractFileSystem
 
+from drs_service.blobs.fsspec_connecting import options_of
+from drs_service.blobs.sftp import Sftp
 from drs_service.domain.places import parse_places, parse_secrets, path_within
 from drs_service.domain.replication import Rule, parse_rules, places_for
 from drs_service.errors import SettingsInvalid
@@ -74,6 +77,27 @@ def test_a_path_within_a_place(url: str, inner: str, path: str | None) -> None:
         {"DRS_PLACES": "cold=file:///a/b?external=true", "DRS_STORAGE_URL": "file:///a"},
         {"DRS_PLACES": "cold=file:///a?external=true", "DRS_DATA_DIR": "/a/data"},
         {"DRS_PLACES": "cold=s3://bucket?external=true", "DRS_STORAGE_URL": "s3://bucket/prefix"},
+        {"DRS_PLACES": "cold=sftp://host/path"},
+        {"DRS_STORAGE_URL": "sftp://host/path"},
+        {"DRS_STORAGE_URL": "sftp://host/path", "DRS_FSSPEC_PROTOCOLS": "smb"},
+        {"DRS_FSSPEC_PROTOCOLS": "package.module:Class"},
+        {"DRS_FSSPEC_PROTOCOLS": "package.module.Class"},
+        {"DRS_FSSPEC_PROTOCOLS": "s3"},
+        *(
+            {"DRS_FSSPEC_PROTOCOLS": "sftp,simplecache", variable: prefix + url}
+            for variable, prefix in (("DRS_PLACES", "cold="), ("DRS_STORAGE_URL", ""))
+            for url in (
+                "sftp://user:secret@host/path",
+                "sftp://host/path?password=secret@",
+                "sftp://host/path?Port=1",
+                "sftp://host/path?a=1&a=2",
+                "sftp://host/path#a",
+                "sftp://host/path?external=true",
+                "sftp:path",
+                "simplecache::sftp://host/path",
+                "simplecache://path::sftp://host/path",
+            )
+        ),
         {"DRS_STORAGE_NAME": "Main"},
         {"DRS_REPLICAS": "cold"},
         {"DRS_REPLICAS": "primary", "DRS_PLACES": "cold=file:///a"},
@@ -124,6 +148,34 @@ def test_a_place_is_reached_as_it_says_and_otherwise_as_the_primary() -> None:
     assert (mirror.access_key_id, mirror.secret_access_key) == ("AKIA", "one")
     assert (second.endpoint_url, second.region) == ("https://primary.example.org", "us-2")
     assert (second.access_key_id, second.secret_access_key) == ("general", "secret")
+
+
+def test_a_place_of_another_protocol_takes_the_options_of_its_library() -> None:
+    settings = Settings.from_env(
+        {
+            "DRS_FSSPEC_PROTOCOLS": "sftp,smb",
+            "DRS_STORAGE_URL": "sftp://drs@one.example.org:2222/srv/a%20b?known_hosts=/etc/hosts&compress=true",
+            "DRS_PLACES": "share=smb://two.example.org/share/drs?secret_option=ticket&register_session_retries=7",
+            "DRS_PLACE_SECRETS": "primary=hunter2 share=hunter3",
+        }
+    )
+    assert Settings.from_env(settings.to_env()) == settings
+    [share] = settings.other_places
+    primary, other = (access_of(one, settings).fsspec for one in (settings.primary, share))
+    assert (settings.primary.url, share.url) == (
+        "sftp://drs@one.example.org:2222/srv/a%20b",
+        "smb://two.example.org/share/drs",
+    )
+    assert "hunter" not in repr((primary, other, settings))
+    assert options_of(settings.primary.url, Sftp, primary) == {
+        "host": "one.example.org",
+        "port": 2222,
+        "username": "drs",
+        "known_hosts": "/etc/hosts",
+        "compress": True,
+        "password": "hunter2",
+    }
+    assert options_of(share.url, AbstractFileSystem, other) == {"register_session_retries": 7, "ticket": "hunter3"}
 
 
 def test_secrets_may_stand_in_lines() -> None:
