@@ -34,6 +34,20 @@ async def of(connection: Connection, digest: Digest) -> dict[str, Copy]:
     return {row["place"]: Copy(**row) for row in rows}
 
 
+GOOD = """
+    SELECT digest, bool_or(stamp IS NULL) AS ours FROM replicas
+    WHERE digest = ANY($1::bytea[]) AND damaged_at IS NULL GROUP BY digest
+"""
+
+
+async def good(connection: Connection, digests: Sequence[Digest]) -> dict[Digest, bool]:
+    """Those of the digests of which a copy is not known to be bad, and whether one of these is our own: the files of
+    others are not ours to keep.
+    """
+    rows = await connection.fetch(GOOD, [digest.raw for digest in digests])
+    return {Digest(row["digest"]): row["ours"] for row in rows}
+
+
 RECORD = """
     INSERT INTO replicas (digest, place, key, verified_at) VALUES ($1, $2, $3, now())
     ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET

@@ -34,6 +34,8 @@ class FromDigest:
     """The bytes are those with this digest, of any object that the caller may read."""
 
     digest: Digest
+    instead: bool = False
+    """Whether that is instead of sending them: then a copy must be our own, as it would be of what was sent."""
 
 
 @dataclass(frozen=True, slots=True)

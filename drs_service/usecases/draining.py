@@ -1,7 +1,8 @@
 """A place is emptied: what is only there is copied to the primary, and then it goes.
 
     only there, good         copied to the primary; then as below
-    elsewhere, good          the other copy is read and seen to be right; then, under the lock, row and bytes here go
+    elsewhere too, good      the other copy is read and seen to be right; then, under the lock, row and bytes here go
+    in files of others       as if it were only there: those are not ours to keep
     in an archive            it is brought back first, whichever is to be read
     only there, bad          stays: there is nothing better, and somebody may want to look at it
 
@@ -86,10 +87,10 @@ class Draining:
         await self._let_go(source, digest, {store.place for store in staying})
 
     async def _staying(self, connection: Connection, digest: Digest, place: str) -> list[BlobStore]:
-        """Where there are copies that are said to be good, and stay."""
+        """Where we have copies that are said to be good, and stay."""
         leaving = {place, *await drains.select(connection)}
         good = {name for name, copy in (await replicas.of(connection, digest)).items() if copy.damage is None}
-        return self.places.in_order(good - leaving)
+        return [store for store in self.places.in_order(good - leaving) if store.external is None]
 
     async def _is_leaving(self, connection: Connection, digest: Digest, place: str) -> bool:
         return place in await drains.select(connection) and place in await replicas.of(connection, digest)

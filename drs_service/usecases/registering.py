@@ -2,11 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from drs_service.db import blobs, idempotency, listing, members, objects, uploads
+from drs_service.db import blobs, idempotency, listing, members, objects, replicas, uploads
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may, readable_spaces
 from drs_service.domain.blob import Blob
@@ -77,8 +77,8 @@ class Here:
 
     uploads: Mapping[str, Upload]
     objects: Mapping[str, DrsObject]
-    by_digest: Mapping[Digest, str]
-    """An object that the caller may read, for each digest that has any."""
+    by_digest: Mapping[FromDigest, str]
+    """An object that the caller may read, for each source whose digest has any, and a good copy."""
     verified: Mapping[Digest, Mapping[str, str]]
     """Checksums by algorithm, read from the bytes."""
 
@@ -196,10 +196,12 @@ class Registering:
                 if source is None or source.blob is None:
                     raise CandidateInvalid("The access method is a URL of this service, but not of bytes kept here.")
                 registration.new.append(self._like(principal, object_id, candidate, source, here))
-            case FromDigest(digest):
-                source = here.objects.get(here.by_digest.get(digest, ""))
+            case FromDigest() as wanted:
+                source = here.objects.get(here.by_digest.get(wanted, ""))
                 if source is None:
-                    raise CandidateInvalid("No object that you may read has these bytes: upload them first.")
+                    raise CandidateInvalid(
+                        "No object that you may read has these bytes, or no good copy of them is left: upload them."
+                    )
                 registration.new.append(self._like(principal, object_id, candidate, source, here))
             case Elsewhere():
                 registration.new.append(self._external(principal, object_id, candidate))
@@ -317,9 +319,7 @@ async def gather(connection: Connection, principal: Principal, candidates: Seque
         connection,
         sorted({one.upload_id for one in sources if isinstance(one, FromUpload) and is_upload_id(one.upload_id)}),
     )
-    by_digest = await readable_by_digest(
-        connection, principal, {one.digest for one in sources if isinstance(one, FromDigest)}
-    )
+    by_digest = await readable_by_digest(connection, principal, {one for one in sources if isinstance(one, FromDigest)})
     named = {one.object_id for one in sources if isinstance(one, FromObject)}
     contained = {content.id for content in contents_of(candidates) if content.id is not None}
     wanted = named | contained | set(by_digest.values())
@@ -348,8 +348,8 @@ def blob_of(here: Here, source: Source) -> Blob | None:
             return here.uploads[upload_id].blob if upload_id in here.uploads else None
         case FromObject(source_id):
             return here.objects[source_id].blob if source_id in here.objects else None
-        case FromDigest(digest):
-            return blob_of(here, FromObject(here.by_digest.get(digest, "")))
+        case FromDigest():
+            return blob_of(here, FromObject(here.by_digest.get(source, "")))
     return None
 
 
@@ -379,12 +379,18 @@ def checksums_to_come(here: Here, candidates: Sequence[Candidate]) -> list[Check
 
 
 async def readable_by_digest(
-    connection: Connection, principal: Principal, digests: Iterable[Digest]
-) -> dict[Digest, str]:
-    """An object that principal may read for each of the digests; knowing a digest opens nothing by itself."""
+    connection: Connection, principal: Principal, sources: Collection[FromDigest]
+) -> dict[FromDigest, str]:
+    """An object that principal may read for each of the digests of which there is a good copy, one of our own if it is
+    to be that; knowing a digest opens nothing by itself.
+    """
+    if not sources:
+        return {}
     spaces = readable_spaces(principal)
-    rows = await listing.one_of_each_space(connection, sorted(digest.raw for digest in digests))
-    return {Digest(digest): object_id for object_id, digest, space in rows if space in spaces}
+    rows = await listing.one_of_each_space(connection, sorted({one.digest.raw for one in sources}))
+    found = {Digest(digest): object_id for object_id, digest, space in rows if space in spaces}
+    good = await replicas.good(connection, list(found))
+    return {one: found[one.digest] for one in sources if one.digest in good and (good[one.digest] or not one.instead)}
 
 
 def is_readable(principal: Principal, drs_object: DrsObject) -> bool:

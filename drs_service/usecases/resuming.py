@@ -102,7 +102,7 @@ class Resuming:
 
     async def create(self, principal: Principal, wanted: Wanted, first: Sending | None = None) -> Upload:
         """An upload of which first has come, if anything; or a complete one, if an object that principal may read has
-        its bytes, or if its parts are here.
+        its bytes and we keep a good copy of them, or if its parts are here.
 
         Forbidden, UploadTooLarge, QuotaExceeded, TooManyUploads, PartsInvalid, and what `Registering.register` raises
         for what the object shall be, and what `send` raises for first. There is no upload then: nobody would know its
@@ -184,12 +184,12 @@ class Resuming:
             raise UploadTooLarge(f"The upload has {size} bytes; at most {self._store.max_bytes} are accepted.")
 
     async def _made_of_what_is_here(self, principal: Principal, upload: Upload) -> DrsObject | None:
-        """An object, if one that principal may read has the bytes already."""
+        """An object, if one that principal may read has the bytes already, and we have them well."""
         stated = {one.algorithm: one.value for one in upload.checksums}
         if upload.purpose is not Purpose.OBJECT or "sha-256" not in stated:
             return None
         candidate = Candidate(
-            source=FromDigest(Digest.from_hex(stated["sha-256"])),
+            source=FromDigest(Digest.from_hex(stated["sha-256"]), instead=True),
             size=upload.size,
             checksums=upload.checksums,
             name=upload.name,

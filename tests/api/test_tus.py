@@ -706,6 +706,22 @@ async def test_bytes_that_are_here_need_not_be_sent(service: Service, tus: Tus, 
     assert await query(service.settings, "SELECT id FROM uploads") == before
 
 
+async def test_bytes_of_which_the_copy_is_bad_have_to_be_sent(service: Service, tus: Tus, some_bytes: bytes) -> None:
+    await tus.client.put("/upload/a.bam", content=some_bytes)
+    blob_file(service.settings, some_bytes).unlink()
+    bad = "UPDATE replicas SET damaged_at = now(), damage = 'the bytes are missing' WHERE digest = sha256($1)"
+    await query(service.settings, bad, some_bytes)
+    answer = await tus.client.post(
+        "/ga4gh/drs/v1/objects/register",
+        json={"candidates": [{"checksums": [{"type": "sha-256", "checksum": sha256(some_bytes)}]}]},
+    )
+    assert_refused(answer, 400, "candidate_invalid")
+    path = await tus.begin(len(some_bytes), metadata({"sha-256": sha256(some_bytes)}))
+    assert await tus.offset(path) == 0
+    await tus.sent(path, 0, some_bytes)
+    assert await tus.content_of(path) == some_bytes
+
+
 async def test_bytes_of_no_object_have_to_be_sent(service: Service, tus: Tus, some_bytes: bytes) -> None:
     """Knowing a digest opens nothing: the bytes that an announced upload brought are nobody's to read."""
     await tus.client.put(await announced(tus.client, some_bytes), content=some_bytes)
