@@ -2,6 +2,7 @@
 
     as it was found             an object, and a copy of its bytes: the file itself, or one that was made of it
     the same bytes as before    the object that it has
+    wanted otherwise meanwhile  nothing yet: tried again, as it is wanted now
     other than it was found     looked at once more; one that goes on changing is tried again later
     gone, or not readable       failed, until somebody wants it again
     the place does not answer   what was read is recorded; the rest is tried again later
@@ -87,15 +88,17 @@ class Adopting:
         async with self._database.connection() as connection:
             waiting = await adoptions.pending(connection, ids)
         await self._places.check(store)
-        done, changing = 0, []
+        done = 0
+        changing: list[str] = []
+        otherwise: list[str] = []
         heaps = list(heaped(waiting))
         for number, some in enumerate(heaps, 1):
             is_last = number == len(heaps)
             async with AsyncExitStack() as stack:
                 heap = await self._read(store, some, stack, UNQUEUED if len(some) > 1 else attempt)
                 changing += heap.changing
-                is_over = is_last and not changing and heap.unavailable is None
-                await self._record(store, heap, attempt if is_over else UNQUEUED)
+                is_over = is_last and not changing and not otherwise and heap.unavailable is None
+                otherwise += await self._record(store, heap, attempt if is_over else UNQUEUED)
             if heap.unavailable is not None:
                 raise heap.unavailable
             done += len(some)
@@ -103,6 +106,8 @@ class Adopting:
                 attempt.progress(done, len(waiting), "files")
         if changing:
             raise StorageUnavailable(f"Files go on changing while they are read: {', '.join(changing[:5])}.")
+        if otherwise:
+            raise StorageUnavailable(f"Files were wanted otherwise while they were read: {', '.join(otherwise[:5])}.")
 
     async def give_up(self, ids: Sequence[int], reason: str) -> None:
         """Say of files that are left why that is."""
@@ -159,13 +164,16 @@ class Adopting:
         await arrival.keep()
         return arrival
 
-    async def _record(self, store: BlobStore, heap: Heap, attempt: Attempt) -> None:
+    async def _record(self, store: BlobStore, heap: Heap, attempt: Attempt) -> list[str]:
+        """Paths of those that are to be copied by now and were not, or the other way round: they are left."""
         async with self._database.transaction() as connection:
             await blobs.lock(connection, [one.blob.digest for one in heap.taken])
             ids = [one.pending.id for one in heap.taken]
             still = {one.id: one for one in await adoptions.pending(connection, ids, locked=True)}
             # Others may have made objects of some meanwhile.
-            taken = [one for one in heap.taken if one.pending.id in still]
+            there = [one for one in heap.taken if one.pending.id in still]
+            taken = [one for one in there if still[one.pending.id].wanted.copying is (one.arrival is not None)]
+            otherwise = [one.pending.path for one in there if one not in taken]
             copied = [one.arrival for one in taken if one.arrival is not None]
             if copied:
                 await record(connection, self._primary, copied, algorithms=self._checksums)
@@ -174,9 +182,11 @@ class Adopting:
                 await self._name(connection, taken, still)
             if heap.problems:
                 await adoptions.failed(connection, heap.problems)
-            await attempt.conclude(connection)
+            if not otherwise:
+                await attempt.conclude(connection)
         for one in heap.problems.values():
             log.warning("a file was not adopted", place=store.place, problem=one)
+        return otherwise
 
     async def _record_in_place(self, connection: Connection, store: BlobStore, taken: Sequence[Taken]) -> None:
         if not taken:

@@ -19,7 +19,7 @@ from drs_service.blobs.external import ExternalFile
 from drs_service.blobs.external_directory import ExternalDirectory
 from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.store import BlobStore
-from drs_service.db import objects
+from drs_service.db import blobs, objects
 from drs_service.domain.digest import Digest
 from drs_service.domain.paths import spelled, unspelled
 from drs_service.domain.ranges import ByteRange
@@ -141,6 +141,27 @@ async def test_what_another_worker_records_meanwhile_stays(adoption: Adoption, a
                 await asyncio.sleep(0.002)
     await working
     assert await adoption.count("objects") == 0
+
+
+async def test_a_file_that_is_to_be_copied_while_it_is_adopted_in_place_is_copied(
+    adoption: Adoption, archive: Path
+) -> None:
+    digest = write(archive / "one", b"content")
+    await adoption.find()
+    parts = adoption.parts
+    [job] = await taken(parts.database, Adopt)
+    adopting = Adopting(parts.database, parts.places)
+    async with parts.database.transaction() as connection, parts.database.connection() as observer:
+        await blobs.lock(connection, [digest])
+        working = asyncio.create_task(adopting.adopt(job.place, job.files))
+        while not await observer.fetchval(WAITS):
+            await asyncio.sleep(0.002)
+        assert (await adoption.find(copy=True)).waiting == 1
+    with pytest.raises(StorageUnavailable, match="otherwise while they were read: one"):
+        await working
+    assert await adoption.count("objects") == 0
+    await adopting.adopt(job.place, job.files)
+    assert (await parts.copies(digest)).keys() == {"primary"}
 
 
 async def test_a_changed_file_is_noticed_before_it_is_read(adoption: Adoption, archive: Path) -> None:
