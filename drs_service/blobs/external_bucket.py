@@ -8,7 +8,7 @@ from drs_service.blobs.bucket import Bucket, Overrides
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.external import ExternalFile, PassedOver
 from drs_service.domain.paths import spelled, unspelled
-from drs_service.errors import BlobCorrupt, FileChanged, FileUnreadable, StorageUnavailable
+from drs_service.errors import BlobCorrupt, BytesArchived, FileChanged, FileUnreadable, StorageUnavailable
 
 
 class ExternalBucket:
@@ -42,6 +42,9 @@ class ExternalBucket:
                 yield piece
         except BlobCorrupt as error:
             raise FileChanged from error
+        except BytesArchived as error:
+            # Bringing it back costs its owner, and writes: a place of ours would say so itself (`Thaws`).
+            raise FileUnreadable("The file lies in an archive: whoever owns it must bring it back.") from error
         except StorageUnavailable as error:
             raise told(error) from error
 

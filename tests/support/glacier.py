@@ -87,6 +87,10 @@ class Glacier:
             elif one.asked:
                 one.asked, one.until = False, datetime.now(UTC) + valid
 
+    def take_out(self, name: str) -> None:
+        """As its owner does, who has brought it back for good."""
+        del self._put[name]
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         bucket, _, name = request.path[1:].partition("/")
         put = self._put.get(name)
