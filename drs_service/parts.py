@@ -158,7 +158,7 @@ async def open_enlisting(settings: Settings, source: str) -> AsyncIterator[tuple
     url = source_url(source)
     said = settings.other_places
     own = [one.url for one in said if not one.external]
-    own.append(settings.storage_url or (settings.data_dir.absolute() / "store").as_uri())
+    own += [url for url in (settings.storage_url, settings.data_dir.absolute().as_uri()) if url is not None]
     place, below = find_source(url, [(one, resolved(one.url)) for one in said if one.external], map(resolved, own))
     files = open_files(place.url, access_of(place, settings))
     try:

@@ -321,8 +321,10 @@ class Settings:
         return found
 
     def _faults_of_external(self, external: Collection[str]) -> list[str]:
-        default = (self.data_dir.absolute() / "store").as_uri()
-        urls = self.place_urls | ({} if self.storage_url else {self.storage_name: default})
+        # Also when the bytes are elsewhere: it may have the database.
+        urls = self.place_urls | {"DRS_DATA_DIR": self.data_dir.absolute().as_uri()}
+        if not self.storage_url:
+            del urls[self.storage_name]  # it is below that
         said = self.other_places
         endpoints = {one.name: one.options.get("endpoint_url", self.s3_endpoint_url) for one in said}
         endpoints[self.storage_name] = self.s3_endpoint_url
@@ -330,7 +332,7 @@ class Settings:
             f"DRS_PLACES: {name} is external, and overlaps with {other}"
             for name in sorted(external)
             for other, url in urls.items()
-            if other != name and endpoints[other] == endpoints[name] and overlap(urls[name], url)
+            if other != name and endpoints.get(other, endpoints[name]) == endpoints[name] and overlap(urls[name], url)
         ]
 
     def to_env(self) -> dict[str, str]:

@@ -380,6 +380,9 @@ async def test_where_it_cannot_be_done_it_is_said(adoption: Adoption, tmp_path: 
     ):
         with pytest.raises(PlaceUnsuitable, match=said):
             await replace(adoption, source=str(source)).find()
+    database = replace(adoption.settings, storage_url="s3://bucket", data_dir=archive / "data")
+    with pytest.raises(PlaceUnsuitable, match="its own bytes"):
+        await replace(adoption, settings=database).find()
 
 
 async def test_readers_get_the_files_and_a_node_that_does_not_know_them_says_so(

@@ -76,6 +76,7 @@ def test_a_path_within_a_place(url: str, inner: str, path: str | None) -> None:
         {"DRS_PLACES": "cold=file:///a?external=true warm=file:///a/b"},
         {"DRS_PLACES": "cold=file:///a/b?external=true", "DRS_STORAGE_URL": "file:///a"},
         {"DRS_PLACES": "cold=file:///a?external=true", "DRS_DATA_DIR": "/a/data"},
+        {"DRS_PLACES": "cold=file:///a?external=true", "DRS_DATA_DIR": "/a/data", "DRS_STORAGE_URL": "s3://bucket"},
         {"DRS_PLACES": "cold=s3://bucket?external=true", "DRS_STORAGE_URL": "s3://bucket/prefix"},
         {"DRS_PLACES": "cold=sftp://host/path"},
         {"DRS_STORAGE_URL": "sftp://host/path"},
