@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from drs_service.db.pool import Connection
 from drs_service.domain.digest import Digest
 
+REPLACED = "the file has other bytes by now"
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -40,7 +42,7 @@ SUPERSEDED = """
     ) AS before WHERE digest <> now
 """
 SUPERSEDE = """
-    UPDATE replicas SET damaged_at = now(), damage = 'the file has other bytes by now'
+    UPDATE replicas SET damaged_at = now(), damage = $3
     WHERE digest = ANY($2::bytea[]) AND place = $1 AND damaged_at IS NULL
 """
 # Of several files with the same bytes the first one stays the copy, for as long as it is good.
@@ -63,6 +65,6 @@ async def record(connection: Connection, place: str, seen: Sequence[tuple[Digest
     paths = [path for _, path, _ in seen]
     lost = [row["digest"] for row in await connection.fetch(SUPERSEDED, place, paths, digests)]
     if lost:
-        await connection.execute(SUPERSEDE, place, lost)
+        await connection.execute(SUPERSEDE, place, lost, REPLACED)
     await connection.execute(RECORD, place, digests, paths, [stamp for _, _, stamp in seen])
     return [Digest(raw) for raw in lost]

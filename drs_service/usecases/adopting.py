@@ -23,7 +23,7 @@ from drs_service.blobs.external import ExternalFile, ExternalFiles
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
-from drs_service.db import adoptions, blobs, external, objects
+from drs_service.db import adoptions, blobs, objects
 from drs_service.db.adoptions import Made, Noted, Pending
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.blob import Blob
@@ -37,7 +37,7 @@ from drs_service.domain.texts import MAX_ALIAS, MAX_DESCRIPTION
 from drs_service.errors import DrsServiceError, FileChanged, FileUnreadable, StorageUnavailable
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ReplicateBlob, enqueue_all
-from drs_service.usecases.external_copies import hashed
+from drs_service.usecases.external_copies import hashed, record_seen
 from drs_service.usecases.places import Places
 from drs_service.usecases.progressing import watched
 from drs_service.usecases.recording import record
@@ -73,7 +73,11 @@ class Heap:
 
 
 class Adopting:
-    def __init__(self, database: Database, places: Places, checksums: Collection[str] = ()) -> None:
+    def __init__(
+        self, database: Database, places: Places, checksums: Collection[str] = (), *, alerts: bool = False
+    ) -> None:
+        """alerts: whether there is somebody to be told of copies that are lost."""
+        self._alerts = alerts
         self._database = database
         self._places = places
         self._primary = places.primary
@@ -196,12 +200,12 @@ class Adopting:
             if one.checksums:
                 await blobs.insert_checksums(connection, one.blob.digest, one.checksums)
         seen = [(one.blob.digest, one.file.path, one.file.stamp) for one in taken]
-        lost = await external.record(connection, store.place, seen)
+        await record_seen(connection, store.place, seen, alerts=self._alerts)
         sizes = {one.blob.digest: one.blob.size for one in taken}
         wanted = [
             ReplicateBlob(one.hex, rule) for one in new for rule in places_for(self._primary.replicas, sizes[one])
         ]
-        await enqueue_all(connection, wanted + [ReplicateBlob(one.hex, store.place) for one in lost])
+        await enqueue_all(connection, wanted)
 
     async def _name(self, connection: Connection, taken: Sequence[Taken], still: dict[int, Pending]) -> None:
         """An object for each, unless it has one of the same bytes."""

@@ -1,5 +1,6 @@
 """The operator is told of bytes that were damaged."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -7,8 +8,9 @@ import structlog
 
 from drs_service.db import replicas
 from drs_service.db.pool import Connection, Database
+from drs_service.domain.digest import Digest
 from drs_service.jobs import queue
-from drs_service.jobs.kinds import Alert, enqueue
+from drs_service.jobs.kinds import Alert, ReplicateBlob, enqueue, enqueue_all
 from drs_service.outgoing.http import Http
 
 log = structlog.get_logger()
@@ -35,6 +37,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Blobs of which no good copy is left."""
     examples: list[Example]
     """Those that were found last."""
+
+
+async def report(connection: Connection, digests: Sequence[Digest], place: str, damage: str, *, alerts: bool) -> None:
+    """Have copies made good again that the caller's transaction has written down as bad, and say so; to the operator
+    too, if alerts.
+    """
+    await enqueue_all(connection, [ReplicateBlob(one.hex, place) for one in digests])
+    if alerts and digests:
+        await alert(connection)
+    for one in digests:
+        log.error("a copy is damaged", digest=one.hex, place=place, damage=damage)
 
 
 async def alert(connection: Connection) -> None:

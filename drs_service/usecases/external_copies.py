@@ -1,5 +1,6 @@
 """Copies that are files of others: nobody makes one anew, but it may be back, or another file may have its bytes."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 
 import structlog
@@ -8,16 +9,20 @@ from drs_service.blobs.external import ExternalFile
 from drs_service.blobs.hashing import INLINE_SIZE, Hashing
 from drs_service.blobs.store import BlobStore
 from drs_service.db import adoptions, blobs, external
-from drs_service.db.pool import Database
+from drs_service.db.pool import Connection, Database
 from drs_service.domain.blob import Blob
+from drs_service.domain.digest import Digest
 from drs_service.errors import FileChanged, FileUnreadable
 from drs_service.jobs.attempts import UNQUEUED, Attempt
+from drs_service.usecases.alerting import report
 from drs_service.usecases.progressing import watched
 
 log = structlog.get_logger()
 
 
-async def look_again(database: Database, store: BlobStore, blob: Blob, attempt: Attempt = UNQUEUED) -> None:
+async def look_again(
+    database: Database, store: BlobStore, blob: Blob, attempt: Attempt = UNQUEUED, *, alerts: bool = False
+) -> None:
     """See whether a file in an external place has the bytes of a blob whose copy there was bad. Nothing if none has.
 
     StorageUnavailable.
@@ -30,10 +35,19 @@ async def look_again(database: Database, store: BlobStore, blob: Blob, attempt: 
             async with database.transaction() as connection:
                 await blobs.lock(connection, [blob.digest])
                 if await blobs.known(connection, [blob.digest]):
-                    await external.record(connection, store.place, [(blob.digest, file.path, file.stamp)])
+                    seen = [(blob.digest, file.path, file.stamp)]
+                    await record_seen(connection, store.place, seen, alerts=alerts)
             log.info("a copy is good again", digest=blob.digest.hex, place=store.place, path=path)
             return
     log.warning("no file has these bytes any more", digest=blob.digest.hex, place=store.place)
+
+
+async def record_seen(
+    connection: Connection, place: str, seen: Sequence[tuple[Digest, str, str]], *, alerts: bool
+) -> None:
+    """The same as `external.record`; what has turned out to be lost by that is reported, and looked for elsewhere."""
+    lost = await external.record(connection, place, seen)
+    await report(connection, lost, place, external.REPLACED, alerts=alerts)
 
 
 async def found(store: BlobStore, path: str, blob: Blob, attempt: Attempt) -> ExternalFile | None:

@@ -31,8 +31,8 @@ from drs_service.errors import (
     StorageUnavailable,
 )
 from drs_service.jobs.attempts import UNQUEUED, Attempt
-from drs_service.jobs.kinds import ReplicateBlob, ThawBlob, enqueue, enqueue_each_once
-from drs_service.usecases.alerting import alert
+from drs_service.jobs.kinds import ThawBlob, enqueue_each_once
+from drs_service.usecases.alerting import report
 from drs_service.usecases.places import Places
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Reading:
         """alerts: whether there is somebody to be told of damage. how: archived copies are brought back."""
         self._database = database
         self._places = places
-        self._alerts = alerts
+        self.alerts = alerts
         self._how = how
         self._reporting: set[asyncio.Task[None]] = set()
         self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
@@ -229,10 +229,7 @@ class Reading:
         async with self._database.transaction() as connection:
             await job.hold(connection)
             if await replicas.damaged(connection, digest, store.place, damage):
-                await enqueue(connection, ReplicateBlob(digest.hex, store.place))
-                if self._alerts:
-                    await alert(connection)
-                log.error("a copy is damaged", digest=digest.hex, place=store.place, damage=damage)
+                await report(connection, [digest], store.place, damage, alerts=self.alerts)
 
     async def close(self) -> None:
         """Return when everything is reported."""

@@ -76,7 +76,7 @@ class Replicating:
         await self.places.check(target)
         blob = Blob(digest, size)
         if target.external is not None:
-            await look_again(self.database, target, blob, attempt)
+            await look_again(self.database, target, blob, attempt, alerts=self.reading.alerts)
         elif mine is not None and await self._is_right(target, blob, attempt):
             await self._verified(target, blob, attempt)
         else:

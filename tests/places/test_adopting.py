@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.external import ExternalFile
@@ -25,11 +26,12 @@ from drs_service.domain.paths import spelled, unspelled
 from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import parse_rules
 from drs_service.errors import BlobCorrupt, PlaceUnsuitable, StorageUnavailable
-from drs_service.jobs.kinds import Adopt, ReplicateBlob
+from drs_service.jobs.kinds import Adopt, Alert, ReplicateBlob
 from drs_service.settings import Settings
 from drs_service.usecases.adopting import Adopting
 from drs_service.usecases.placekeeping import Placekeeping
 from drs_service.usecases.places import Places
+from drs_service.usecases.reading import Reading
 from drs_service.usecases.scrubbing import Pace, Scrubbing
 from tests.places.adoption import Adoption
 from tests.places.conftest import Parts, is_good
@@ -127,6 +129,28 @@ async def test_a_job_that_is_done_twice_makes_nothing_twice(adoption: Adoption, 
     assert await adoption.count("objects") == 70
     assert await adoption.count("blobs") == 35
     assert await adoption.count("replicas") == 35
+
+
+async def test_a_copy_that_turns_out_to_be_lost_is_reported(adoption: Adoption, archive: Path) -> None:
+    parts, path = adoption.parts, archive / "one"
+    first = write(path, b"first")
+    await adoption.run()
+    second = write(path, b"second")
+    await adoption.find()
+    [job] = await taken(parts.database, Adopt)
+    with capture_logs() as logs:
+        await Adopting(parts.database, parts.places, alerts=True).adopt(job.place, job.files)
+    told = {"digest": first.hex, "place": "archive", "damage": "the file has other bytes by now", "log_level": "error"}
+    assert {"event": "a copy is damaged", **told} in logs
+    assert [one.digest for one in await taken(parts.database, ReplicateBlob)] == [first.hex]
+    assert len(await taken(parts.database, Alert)) == 1
+    # The first bytes are back, and the second ones gone by that.
+    write(path, b"first")
+    reading = Reading(parts.database, parts.places, alerts=True)
+    await replace(parts.replicating, reading=reading).replicate(first, "archive")
+    assert [(await parts.copies(one))["archive"].damage is None for one in (first, second)] == [True, False]
+    assert [one.digest for one in await taken(parts.database, ReplicateBlob)] == [second.hex]
+    assert len(await taken(parts.database, Alert)) == 1
 
 
 async def test_what_another_worker_records_meanwhile_stays(adoption: Adoption, archive: Path) -> None:

@@ -97,7 +97,7 @@ def tasks(
         DrainBlob: drain_blob(draining),
         VerifyBlob: verify_blob(scrubbing),
         Scrub: scrub(scrubbing),
-        Adopt: adopt(Adopting(database, places, settings.checksums)),
+        Adopt: adopt(Adopting(database, places, settings.checksums, alerts=reading.alerts)),
         Alert: alert(Alerting(database, services, webhook, service=settings.service_id)),
         SweepOrphans: sweep_orphans(Sweep(database, store, places), grace=grace),
         ThawBlob: thaw_blob(Thawing(database, places, reading, how)),
