@@ -99,15 +99,22 @@ WAITING = """
     WHERE place = $2 AND md5(adopted_files.path) = md5(new.path) AND adopted_files.path = new.path AND state = 'found'
     RETURNING new.path
 """
-# What is as it was is not even locked.
+# What is as it was, and has the copy that is wanted, or was deleted here, is not even locked.
 ENLIST = """
     INSERT INTO adopted_files (adoption, place, path, size, stamp)
     SELECT $1, $2, path, size, stamp FROM unnest($3::text[], $4::bigint[], $5::text[]) AS new (path, size, stamp)
     WHERE NOT EXISTS (
-        SELECT FROM adopted_files AS known
+        SELECT FROM adopted_files AS known, adoptions AS wanted
         WHERE known.place = $2 AND md5(known.path) = md5(new.path) AND known.path = new.path
             AND known.state = 'adopted' AND known.stamp = new.stamp
-            AND (known.copied OR NOT (SELECT copying FROM adoptions WHERE id = $1))
+            AND wanted.id = $1 AND (known.copied OR NOT wanted.copying)
+            AND (
+                EXISTS (
+                    SELECT FROM replicas WHERE digest = known.digest
+                        AND (known.copied AND replicas.stamp IS NULL OR NOT wanted.copying AND replicas.place = $2)
+                )
+                OR NOT EXISTS (SELECT FROM objects WHERE id = known.object_id AND deleted_time IS NULL)
+            )
     )
     ON CONFLICT (place, md5(path)) DO UPDATE SET
         adoption = excluded.adoption, size = excluded.size, stamp = excluded.stamp, state = 'found', problem = NULL
@@ -120,7 +127,7 @@ async def enlist(
 ) -> tuple[list[tuple[int, int]], int]:
     """Note files. Returns (id, size) of those that need a job now, and how many have one already.
 
-    Those that were adopted before, and look as they did then, need none.
+    Those that were adopted before, and look as they did then, need none, unless their copy is no more.
     """
     waiting = {row["path"] for row in await connection.fetch(WAITING, number, place, [one.path for one in found])}
     new = [one for one in found if one.path not in waiting]

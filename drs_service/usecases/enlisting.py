@@ -4,6 +4,7 @@
     found before, not adopted yet     its job is still queued
     failed before                     found again
     adopted, and as it was            nothing
+    the same, without a copy          found again, unless its object was deleted
 
 A file and its job are noted in one transaction: whoever is killed here begins again, and what was noted goes on.
 """

@@ -131,6 +131,30 @@ async def test_a_job_that_is_done_twice_makes_nothing_twice(adoption: Adoption, 
     assert await adoption.count("replicas") == 35
 
 
+async def test_what_has_no_copy_any_more_is_adopted_again_unless_it_was_deleted(
+    adoption: Adoption, archive: Path
+) -> None:
+    digests = {name: write(archive / name, name.encode()) for name in ("gone", "copied", "deleted", "there")}
+    await adoption.run()
+    before = await adoption.objects()
+    parts = adoption.parts
+    await adoption.run("copied", copy=True)
+    async with parts.database.transaction() as connection:
+        await objects.bury(connection, [before["deleted"].id], reason=None)
+        gone = [digests[name].raw for name in ("gone", "copied", "deleted")]
+        away = "DELETE FROM replicas WHERE place = 'archive' AND digest = ANY($1::bytea[])"
+        await connection.execute(away, gone)  # as after it was emptied, and is wanted again
+    assert (await adoption.find()).wanted == 1
+    await adoption.work()
+    assert (await parts.copies(digests["gone"])).keys() == {"archive"}
+    assert (await adoption.objects())["gone"].id == before["gone"].id
+    async with parts.database.transaction() as connection:
+        await connection.execute("DELETE FROM replicas WHERE place = 'primary'")
+    assert (await adoption.run("copied", copy=True)).wanted == 1
+    assert (await parts.copies(digests["copied"])).keys() == {"primary"}
+    assert (await adoption.find()).wanted == 0
+
+
 async def test_a_copy_that_turns_out_to_be_lost_is_reported(adoption: Adoption, archive: Path) -> None:
     parts, path = adoption.parts, archive / "one"
     first = write(path, b"first")
