@@ -99,23 +99,26 @@ WAITING = """
     WHERE place = $2 AND md5(adopted_files.path) = md5(new.path) AND adopted_files.path = new.path AND state = 'found'
     RETURNING new.path
 """
-# What is as it was, and has the copy that is wanted, or was deleted here, is not even locked.
+# What is as it was, and has the copy that is wanted, or was deleted here, is not even locked. Looked up one by one:
+# joined, PostgreSQL 18 would read all files of the place for a few, for as long as it takes the table for a small one.
 ENLIST = """
     INSERT INTO adopted_files (adoption, place, path, size, stamp)
     SELECT $1, $2, path, size, stamp FROM unnest($3::text[], $4::bigint[], $5::text[]) AS new (path, size, stamp)
-    WHERE NOT EXISTS (
-        SELECT FROM adopted_files AS known, adoptions AS wanted
+    WHERE (
+        SELECT true FROM adopted_files AS known
         WHERE known.place = $2 AND md5(known.path) = md5(new.path) AND known.path = new.path
             AND known.state = 'adopted' AND known.stamp = new.stamp
-            AND wanted.id = $1 AND (known.copied OR NOT wanted.copying)
+            AND (known.copied OR NOT (SELECT copying FROM adoptions WHERE id = $1))
             AND (
                 EXISTS (
-                    SELECT FROM replicas WHERE digest = known.digest
-                        AND (known.copied AND replicas.stamp IS NULL OR NOT wanted.copying AND replicas.place = $2)
+                    SELECT FROM replicas WHERE digest = known.digest AND (
+                        known.copied AND replicas.stamp IS NULL
+                        OR replicas.place = $2 AND NOT (SELECT copying FROM adoptions WHERE id = $1)
+                    )
                 )
                 OR NOT EXISTS (SELECT FROM objects WHERE id = known.object_id AND deleted_time IS NULL)
             )
-    )
+    ) IS NULL
     ON CONFLICT (place, md5(path)) DO UPDATE SET
         adoption = excluded.adoption, size = excluded.size, stamp = excluded.stamp, state = 'found', problem = NULL
     RETURNING id, size
