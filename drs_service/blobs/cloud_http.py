@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from drs_service.blobs.driver import Buffer
+from drs_service.blobs.spans import check_given
 from drs_service.errors import BlobCorrupt, StorageFull, StorageUnavailable
 
 CONNECTIONS = 512  # a slow reader holds one for long
@@ -94,6 +95,8 @@ class CloudHttp:
         try:
             if tag is not None and response.headers.get(tag[0], "").strip('"') != tag[1]:
                 raise BlobCorrupt(key=name, tag=response.headers.get(tag[0]))
+            content_range, length = (response.headers.get(header) for header in ("Content-Range", "Content-Length"))
+            check_given(name, start, end, content_range=content_range, length=length)
             while start < end:
                 with translated():
                     piece = await response.content.read(min(READ_SIZE, end - start))

@@ -27,7 +27,7 @@ from drs_service.blobs.s3_errors import (
 )
 from drs_service.blobs.s3_short import Address, ShortWay
 from drs_service.blobs.sigv4 import Key
-from drs_service.blobs.spans import spans
+from drs_service.blobs.spans import check_given, spans
 from drs_service.domain.thawing import Thaw, Tier
 from drs_service.errors import BlobCorrupt, BytesArchived, StorageUnavailable
 
@@ -177,6 +177,8 @@ class S3Bucket:
         try:
             if tag not in (None, answer["ETag"]):
                 raise BlobCorrupt(key=name, tag=answer["ETag"])
+            length = answer.get("ContentLength")
+            check_given(name, start, end, content_range=answer.get("ContentRange"), length=length)
             while start < end:
                 async with translated():
                     piece = await body.read(READ_SIZE)

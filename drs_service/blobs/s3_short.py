@@ -23,6 +23,8 @@ IN_QUERY = {"PartNumber": "partNumber", "UploadId": "uploadId"}
 KNOWN = {*IN_HEADERS, *IN_QUERY, "Body", "ContentLength"}
 SAID = {
     "ETag": "ETag",
+    "ContentLength": "Content-Length",
+    "ContentRange": "Content-Range",
     "StorageClass": "x-amz-storage-class",
     "Restore": "x-amz-restore",
     "ArchiveStatus": "x-amz-archive-status",

@@ -8,9 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from drs_service.blobs.cloud_http import ATTEMPTS, CloudHttp, Request, refusal
-from drs_service.errors import StorageFull, StorageUnavailable
+from drs_service.errors import BlobCorrupt, StorageFull, StorageUnavailable
 
 BODY = (b"some ", bytes(600_000), b" and more")
+CONTENT = b"0123456789"
 CUT = 0  # instead of a status: the connection ends
 
 
@@ -19,6 +20,7 @@ class Store(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.answers: list[int] = []
         self.bodies: list[bytes] = []
+        self.headers: dict[str, str] = {}
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -35,6 +37,14 @@ class Answering(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "5")
         self.end_headers()
         self.wfile.write(b"said.")
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.answers.pop(0))
+        for name, said in self.server.headers.items():
+            self.send_header(name, said)
+        self.end_headers()
+        self.wfile.write(CONTENT)
+        self.close_connection = True
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -112,3 +122,47 @@ async def test_one_that_takes_no_connection_is_missed_soon(http: CloudHttp) -> N
         for _, writer in waiting:
             writer.close()
             await writer.wait_closed()
+
+
+async def part(http: CloudHttp, store: Store, start: int, status: int, headers: dict[str, str]) -> bytes:
+    """Ten bytes from start on, as the store gives them."""
+    store.answers, store.headers = [status], headers
+    request = Request(method="GET", url=f"http://127.0.0.1:{store.server_port}/a")
+    return b"".join([bytes(piece) async for piece in http.read(request, "a", start, start + 10)])
+
+
+@pytest.mark.parametrize(
+    ("start", "status", "headers"),
+    [
+        (5, 206, {"Content-Range": "bytes 5-14/20"}),
+        (5, 206, {"Content-Range": "bytes 5-14/*"}),
+        (0, 200, {"Content-Length": "10"}),
+    ],
+)
+async def test_the_part_that_was_asked_for(
+    http: CloudHttp, store: Store, start: int, status: int, headers: dict[str, str]
+) -> None:
+    assert await part(http, store, start, status, headers) == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("start", "status", "headers"),
+    [
+        (0, 200, {}),  # as what is decompressed on the way
+        (0, 200, {"Content-Length": "11"}),
+        (5, 200, {"Content-Length": "10"}),
+        (5, 206, {"Content-Range": "bytes 6-15/20"}),
+        (5, 206, {"Content-Range": "bytes 5-13/20"}),
+    ],
+)
+async def test_another_part_is_none_at_all(
+    http: CloudHttp, store: Store, start: int, status: int, headers: dict[str, str]
+) -> None:
+    with pytest.raises(StorageUnavailable) as caught:
+        await part(http, store, start, status, headers)
+    assert caught.value.facts["refused"]
+
+
+async def test_what_ends_too_early_is_told_before_the_first_byte(http: CloudHttp, store: Store) -> None:
+    with pytest.raises(BlobCorrupt):
+        await part(http, store, 5, 206, {"Content-Range": "bytes 5-9/10"})

@@ -1,10 +1,13 @@
 """What is different at Azure, at Google and among files, and what only there can go wrong."""
 
 import asyncio
+import gzip
 import secrets
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from drs_service.blobs.azure import COPY, AzureBucket, block_id
 from drs_service.blobs.bucket import Bucket, Source
@@ -12,7 +15,9 @@ from drs_service.blobs.cloud import CloudDriver
 from drs_service.blobs.gcs import MOST_COMPOSED, GcsBucket
 from drs_service.errors import StorageUnavailable
 from tests.support.driving import collect, new_key
+from tests.support.gcs import GcsServer
 from tests.support.places import FILES, CloudPlace
+from tests.support.proxying import Handler, asked, proxying, streamed
 
 MANY = MOST_COMPOSED + 13
 PIECES = [b"%d " % number for number in range(MANY)]
@@ -110,3 +115,30 @@ async def test_what_a_killed_publication_has_copied_is_left_to_azure(place: Clou
     assert await begun(bucket) == []
     assert place.raw_get(key) is None
     await bucket.delete("staging/a")
+
+
+def decompressing(session: aiohttp.ClientSession, server: GcsServer) -> Handler:
+    """As Google does it with `Content-Encoding: gzip`, for whoever takes none: whole, and without a length."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        async with asked(session, server.url, request) as (said, headers):
+            if request.query.get("alt") != "media" or "gzip" in request.headers["accept-encoding"]:
+                return await streamed(request, said, headers)
+        async with session.get(server.url + request.path_qs) as whole:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(gzip.decompress(await whole.read()))
+            return response
+
+    return answer
+
+
+async def test_what_is_stored_compressed_is_read_as_it_is_stored(gcs: GcsServer) -> None:
+    key, stored = new_key(), gzip.compress(secrets.token_bytes(2000))
+    gcs.put(key, stored)
+    async with proxying(lambda session: decompressing(session, gcs)) as url:
+        bucket = GcsBucket(gcs.bucket, "", gcs.access(url=url).gcs)
+        assert await collect(bucket.read(key, 0, len(stored))) == stored
+        assert await collect(bucket.read(key, 900, 918)) == stored[900:918]
+        await bucket.delete(key)
+        await bucket.close()
