@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,14 +16,15 @@ from drs_service.blobs.driver import Buffer, Condition, PartHere
 from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.s3_archive import ARCHIVES, condition_of, restore_request
 from drs_service.blobs.s3_errors import (
+    CONFLICT,
     IN_ARCHIVE,
-    MISSING,
     MISSING_MULTIPART,
     NO_HASTE,
     PRECONDITION,
     RESTORING,
     UNSATISFIABLE,
     code_of,
+    is_missing,
     translated,
 )
 from drs_service.blobs.s3_short import Address, ShortWay
@@ -47,6 +49,8 @@ CONNECT_TIMEOUT = 2  # seconds
 READ_TIMEOUT = 60
 SAMPLE = "sample"  # a name
 ATTEMPTS = 3  # botocore's, of what may succeed later: nobody else tries again
+CONFLICTS = 6  # attempts to write what is not there while others do, too
+PAUSE = 0.1  # seconds, the more the oftener it was tried
 
 
 class S3Bucket:
@@ -64,12 +68,20 @@ class S3Bucket:
         self._short: ShortWay | None = None
 
     async def put(self, name: str, body: bytes, *, absent_only: bool = False) -> None:
-        condition = {"IfNoneMatch": "*"} if absent_only else {}
-        try:
-            await self._call("put_object", name, **await sent(body), **condition)
-        except StorageUnavailable as error:
-            if not (absent_only and code_of(error) in PRECONDITION):
-                raise
+        if not absent_only:
+            await self._call("put_object", name, **await sent(body))
+            return
+        for attempt in range(1, CONFLICTS + 1):
+            try:
+                await self._call("put_object", name, **await sent(body), IfNoneMatch="*")
+                return
+            except StorageUnavailable as error:
+                if code_of(error) in PRECONDITION:
+                    return
+                if code_of(error) not in CONFLICT or attempt == CONFLICTS:
+                    raise
+            # Somebody else is writing it just now, which may still come to nothing.
+            await asyncio.sleep(random.uniform(0.5, 1) * PAUSE * attempt)  # noqa: S311  # a pause is no secret
 
     async def begin(self, name: str) -> str:
         answer = await self._call("create_multipart_upload", name)
@@ -295,7 +307,7 @@ class S3Bucket:
                         return answer
                 return await getattr(client, method)(Bucket=self._bucket, Key=self._prefix + name, **arguments)
         except StorageUnavailable as error:
-            if code_of(error) in MISSING:
+            if is_missing(method, code_of(error)):
                 raise KeyError(name) from error
             raise
 

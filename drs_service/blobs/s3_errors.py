@@ -9,9 +9,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from drs_service.errors import StorageFull, StorageUnavailable
 
 # Codes of S3, and the status where an answer has no body to say one in.
-MISSING = {"NoSuchKey", "404"}
+MISSING = {"NoSuchKey"}
+WRITING = {"put_object", "upload_part"}
 MISSING_MULTIPART = {"NoSuchUpload"}
 PRECONDITION = {"PreconditionFailed", "412"}
+CONFLICT = {"ConditionalRequestConflict"}
 UNSATISFIABLE = {"InvalidRange", "416"}
 IN_ARCHIVE = {"InvalidObjectState"}
 RESTORING = {"RestoreAlreadyInProgress"}
@@ -49,8 +51,18 @@ def code_said(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-# What botocore would hear in the same words, however often it asked.
-FINAL = MISSING | PRECONDITION | IN_ARCHIVE
+def is_missing(method: str, code: str) -> bool:
+    """Whether an answer says that the object is not there.
+
+    Only one to HEAD has no body to say so in: any other bare 404 comes from something in front of the store. And what
+    is being written need not be there.
+    """
+    return method not in WRITING and (code in MISSING or (code == "404" and method == "head_object"))
+
+
+def is_final(method: str, code: str) -> bool:
+    """Whether botocore would hear the same words, however often it asked."""
+    return is_missing(method, code) or code in PRECONDITION or code in IN_ARCHIVE
 
 
 def said_as(method: str, status: int, code: str) -> ClientError:

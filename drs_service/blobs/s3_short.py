@@ -13,7 +13,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from drs_service.blobs.cloud_http import Body, CloudHttp, Request, refusal
-from drs_service.blobs.s3_errors import FINAL, said_as
+from drs_service.blobs.s3_errors import is_final, said_as
 from drs_service.blobs.sigv4 import ALGORITHM, Key, signed
 from drs_service.errors import StorageUnavailable
 
@@ -77,7 +77,7 @@ class ShortWay:
             response = await self._http.answered(request)
         except StorageUnavailable as error:
             said = refusal(error)
-            if (code := said.code or str(said.status)) in FINAL:
+            if is_final(method, code := said.code or str(said.status)):
                 raise said_as(method, said.status, code) from error
             return None
         answer = {name: response.headers[header] for name, header in SAID.items() if header in response.headers}

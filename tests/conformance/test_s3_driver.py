@@ -1,18 +1,22 @@
 """What only S3 promises, and what only there can go wrong."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
 import pytest
+from aiohttp import ClientSession, web
 
 from drs_service.blobs.cloud import CloudDriver
 from drs_service.blobs.opening import open_driver
 from drs_service.blobs.s3 import LEAST_PART, S3Bucket
-from drs_service.errors import SettingsInvalid, StorageFull
-from tests.support.driving import keys, new_key, put
+from drs_service.errors import SettingsInvalid, StorageFull, StorageUnavailable
+from tests.support.driving import collect, keys, new_key, put
 from tests.support.places import SMALL_PARTS, S3Place
+from tests.support.proxying import Handler, asked, proxying, refused, streamed
 from tests.support.s3 import S3Server
 
 MIB = 1024**2
@@ -55,3 +59,65 @@ async def test_a_bucket_that_is_full_is_told(s3: S3Server, size: int) -> None:
         await put(driver, new_key(), SOME[:size])
     assert len(await keys(driver)) == 1
     await driver.close()
+
+
+@asynccontextmanager
+async def behind(s3: S3Server, answer: Callable[[web.Request], web.Response | None]) -> AsyncIterator[S3Bucket]:
+    """The bucket behind something that answers in its place, unless that is None."""
+
+    def answering(session: ClientSession) -> Handler:
+        async def passed_on(request: web.Request) -> web.StreamResponse:
+            if (instead := answer(request)) is not None:
+                await request.read()
+                return instead
+            async with asked(session, s3.url, request) as (said, headers):
+                return await streamed(request, said, headers)
+
+        return passed_on
+
+    async with proxying(answering) as url:
+        bucket = S3Bucket(s3.bucket, "", replace(s3.access().s3, endpoint_url=url))
+        yield bucket
+        await bucket.close()
+
+
+async def test_only_the_store_says_that_something_is_not_there(s3: S3Server) -> None:
+    key = new_key()
+    async with behind(s3, lambda _: web.Response(status=404, text="404 page not found")) as bucket:
+        for asking in (bucket.put(key, b"a"), bucket.put(key, b"a", absent_only=True), collect(bucket.read(key, 0, 1))):
+            with pytest.raises(StorageUnavailable):
+                await asking
+        with pytest.raises(StorageUnavailable):
+            await bucket.put_part(key, "some", 1, b"a")
+        with pytest.raises(KeyError):
+            await bucket.size(key)  # an answer to HEAD has no body to say more in
+    async with behind(s3, lambda _: refused(404, "NoSuchKey", "")) as bucket:
+        with pytest.raises(KeyError):
+            await collect(bucket.read(key, 0, 1))
+        with pytest.raises(StorageUnavailable):
+            await bucket.put(key, b"a")
+
+
+async def test_whoever_writes_what_another_writes_at_once_has_written_it(s3: S3Server) -> None:
+    key, conflicts = new_key(), iter(range(4))
+
+    def conflict(request: web.Request) -> web.Response | None:
+        if "if-none-match" not in request.headers or next(conflicts, None) is None:
+            return None
+        return refused(409, "ConditionalRequestConflict", "")
+
+    async with behind(s3, conflict) as bucket:
+        await bucket.put(key, b"content", absent_only=True)
+        assert next(conflicts, None) is None
+        assert await collect(bucket.read(key, 0, 7)) == b"content"
+    async with behind(s3, lambda _: refused(409, "ConditionalRequestConflict", "")) as bucket:
+        with pytest.raises(StorageUnavailable):
+            await bucket.put(key, b"content", absent_only=True)
+
+
+@pytest.mark.parametrize("start", [0, 5])
+async def test_a_store_that_gives_other_bytes_than_those_asked_for_is_told(s3: S3Server, start: int) -> None:
+    async with behind(s3, lambda _: web.Response(body=b"0123456789", headers={"ETag": "a"})) as bucket:
+        assert await collect(bucket.read("a", 0, 10)) == b"0123456789"
+        with pytest.raises(StorageUnavailable):
+            await collect(bucket.read("a", start, start + 3))
