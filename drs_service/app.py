@@ -97,7 +97,9 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     tally, registry = Tally(), CollectorRegistry()
     ProcessCollector(registry=registry)
     exposition = Exposition(tally, Observing(database, places.names), sharing, registry)
-    reading = Reading(database, places, alerts=settings.alert_webhook is not None, how=thaw(settings))
+    reading = Reading(
+        database, places, alerts=settings.alert_webhook is not None, how=thaw(settings), thaws=settings.thaw
+    )
     heard = changes.Together(objects.changes, turns)
     listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, new_node=turns.new_node))
     try:

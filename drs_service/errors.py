@@ -54,6 +54,7 @@ DrsServiceError
 │   ├── IdempotencyKeyInvalid
 │   ├── IdempotencyKeyReused
 │   ├── ArchiveImpossible
+│   ├── BytesPutAway
 │   ├── NotAcceptable
 │   ├── FileChanged
 │   ├── FileUnreadable
@@ -425,6 +426,12 @@ class ArchiveImpossible(Rejected):
     """The bundle cannot be sent as an archive: not all of its members are here."""
 
     code = "archive_impossible"
+
+
+class BytesPutAway(Rejected):
+    """The bytes of this object lie in an archive, and reading does not bring them back here."""
+
+    code = "bytes_put_away"
 
 
 class NotAcceptable(Rejected):

@@ -24,7 +24,11 @@ Format = Annotated[
 ]
 ARCHIVE_REFUSALS = {
     406: ResponseSpec(Error, description="The object is a bundle, and Accept takes neither a zip nor a tar archive."),
-    409: ResponseSpec(Error, description="The object is a bundle, and not all of its files are here."),
+    409: ResponseSpec(
+        Error,
+        description="The object is a bundle, and not all of its files are here; or bytes lie in an archive, and "
+        "reading does not bring them back.",
+    ),
 }
 
 
@@ -35,7 +39,8 @@ class ArchiveAnswers:
     async def answer(self, request: AnyRequest, bundle: DrsObject, name: str | None) -> ASGIApp:
         """The archive, begun, so that what is known not to be possible is still an error answer. Range is ignored.
 
-        Rejected, NotAcceptable, ArchiveImpossible, PreconditionFailed, and what `Downloads.open` raises.
+        Rejected, NotAcceptable, ArchiveImpossible, PreconditionFailed, and what `Downloads.ready` and
+        `Downloads.open` raise.
         """
         plan = await self._archives.plan(principal_of(request), bundle, format_of(name, list_header(request, "accept")))
         headers = headers_of(bundle, plan)
@@ -44,7 +49,9 @@ class ArchiveAnswers:
         if verdict is Verdict.NOT_MODIFIED:
             # RFC 9110 15.4.5: what a cache needs, and nothing of the content.
             return Bytes(304, {one: headers[one] for one in ("cache-control", "etag", "vary")})
-        if request.method == HttpMethod.HEAD:
+        is_head = request.method == HttpMethod.HEAD
+        await self._archives.ready(plan, begin=not is_head)
+        if is_head:
             return Bytes(200, headers)
         return Bytes(200, headers, await self._archives.open(plan))
 

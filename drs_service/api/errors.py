@@ -40,6 +40,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.PartsMissing:         409,
     errors.DirectImpossible:     409,
     errors.ArchiveImpossible:    409,
+    errors.BytesPutAway:         409,
     errors.ObjectDeleted:        410,
     errors.UploadLost:           410,
     errors.UploadFailed:         410,

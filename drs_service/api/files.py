@@ -74,8 +74,9 @@ def routes(
         verdict = evaluate(headers["etag"], if_match=if_match, if_none_match=if_none_match)
         if verdict is Verdict.NOT_MODIFIED:
             return Bytes(304, without_content(headers))
-        await downloads.ready([drs_object])
-        if request.method == HttpMethod.HEAD:
+        is_head = request.method == HttpMethod.HEAD
+        await downloads.ready([drs_object], begin=not is_head)
+        if is_head:
             return Bytes(200, headers | {"content-length": str(blob_of(drs_object).size)})
         if (elsewhere := await signing.redirection(drs_object)) is not None:
             return Bytes(302, {"location": elsewhere, "cache-control": "no-store", "content-length": "0"})

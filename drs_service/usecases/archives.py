@@ -32,11 +32,14 @@ class Archives:
     async def plan(self, principal: Principal, bundle: DrsObject, form: type[Archive]) -> "Plan":
         """What the archive of a bundle will be.
 
-        ArchiveImpossible unless all of its files are here to be read; BytesArchived if some are being brought back.
+        ArchiveImpossible unless all of its files are here.
         """
         files = await self._bundles.files(principal, bundle)
-        await self._downloads.ready(file.object for file in files)
         return planned(form, files) if len(files) <= FEW else await asyncio.to_thread(planned, form, files)
+
+    async def ready(self, plan: "Plan", *, begin: bool) -> None:
+        """As `Downloads.ready`, of all its files."""
+        await self._downloads.ready((file.object for file in plan.files), begin=begin)
 
     async def open(self, plan: "Plan") -> AsyncGenerator[Buffer, None]:
         """The bytes of the archive, begun: if its first file cannot be read that raises here, as in `Downloads.open`.

@@ -26,6 +26,7 @@ from drs_service.errors import (
     BlobCorrupt,
     BlobNotFound,
     BytesArchived,
+    BytesPutAway,
     DigestMismatch,
     DrsServiceError,
     StorageUnavailable,
@@ -48,12 +49,15 @@ DEFAULT = Thaw()
 
 
 class Reading:
-    def __init__(self, database: Database, places: Places, *, alerts: bool = False, how: Thaw = DEFAULT) -> None:
-        """alerts: whether there is somebody to be told of damage. how: archived copies are brought back."""
+    def __init__(
+        self, database: Database, places: Places, *, alerts: bool = False, how: Thaw = DEFAULT, thaws: bool = True
+    ) -> None:
+        """alerts: whether there is somebody to be told of damage. how: archived copies are brought back, if thaws."""
         self._database = database
         self._places = places
         self.alerts = alerts
         self._how = how
+        self._thaws = thaws
         self._reporting: set[asyncio.Task[None]] = set()
         self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
 
@@ -61,7 +65,8 @@ class Reading:
         """The bytes of span, begun, from one of the places that are said to have them.
 
         BlobCorrupt if none of them has, StorageUnavailable if one that might does not answer, or is not known here,
-        BytesArchived if they lie in an archive: they are brought back then. The caller closes it.
+        BytesArchived if they lie in an archive: they are brought back then, or never for a reader: BytesPutAway. The
+        caller closes it.
         """
         tried: set[str] = set()
         left = set(among)
@@ -79,14 +84,16 @@ class Reading:
                     await self._bring_back({digest: [name for name, copy in good.items() if copy.archived]})
                     raise
 
-    async def ready(self, digests: Sequence[Digest], place: str | None = None) -> None:
-        """BytesArchived if some of them cannot be read at once, in this place or in any: they are brought back then."""
+    async def ready(self, digests: Sequence[Digest], place: str | None = None, *, begin: bool = True) -> None:
+        """BytesArchived if some of them cannot be read at once, in this place or in any: they are brought back then, if
+        it may begin. BytesPutAway if nobody has them brought back by reading.
+        """
         async with self._database.connection() as connection:
             put_away = await archived.nowhere_else(connection, digests, place)
-        await self._bring_back(put_away)
+        await self._bring_back(put_away, begin=begin)
 
-    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]]) -> None:
-        """BytesArchived if there are any of these, by the places that have them.
+    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]], *, begin: bool = True) -> None:
+        """BytesArchived if there are any of these, by the places that have them; BytesPutAway if it must not.
 
         One job for a copy does it for all who ask.
         """
@@ -95,10 +102,14 @@ class Reading:
             for digest, names in put_away.items()
             for store in self._places.in_order(names)[:1]
         }
-        if jobs:
+        if not jobs:
+            return
+        if not self._thaws:
+            raise BytesPutAway
+        if begin:
             async with self._database.transaction() as connection:
                 await enqueue_each_once(connection, jobs)
-            raise BytesArchived(retry_after=self._how.retry_after)
+        raise BytesArchived(retry_after=self._how.retry_after)
 
     async def archived(self, digest: Digest, store: BlobStore, job: Attempt = UNQUEUED) -> None:
         """A copy was not given out because it lies in an archive: others are read until it was brought back."""

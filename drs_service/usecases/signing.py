@@ -43,10 +43,10 @@ class Signing:
             raise AccessMethodNotFound
         return url
 
-    async def ready(self, drs_object: DrsObject, place: str | None = None) -> None:
-        """BytesArchived if the bytes cannot be read at once, in this place or in any: they are brought back then."""
+    async def ready(self, drs_object: DrsObject, place: str | None = None, *, begin: bool = True) -> None:
+        """As `Reading.ready`."""
         if drs_object.blob is not None and (place in drs_object.archived if place else not drs_object.places):
-            await self._reading.ready([drs_object.blob.digest], place)
+            await self._reading.ready([drs_object.blob.digest], place, begin=begin)
 
     async def redirection(self, drs_object: DrsObject) -> str | None:
         """Where a reader of the bytes is sent to; None if nowhere else."""

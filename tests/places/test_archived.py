@@ -17,6 +17,7 @@ from drs_service.parts import open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.places import Places
 from drs_service.usecases.tidying import Tidying
+from tests.api.schemas import assert_refused
 from tests.api.writing import OBJECTS, Object, bundle_of, got, registered, uploaded
 from tests.support.deadline import once, until
 from tests.support.frozen import Frozen, tasks, thawing, working
@@ -131,6 +132,8 @@ async def test_what_was_brought_back_for_a_while_goes_again(
         await connection.execute("UPDATE replicas SET restored_until = now() - interval '1 second'")
     await Tidying(database, places.primary).run()
     assert_later(await once(lambda answer: not is_there(answer), lambda: client.head(data)))
+    assert await queued(database) == []  # HEAD brings nothing back
+    assert_later(await client.get(data))
     assert frozen.glacier.read.count(frozen.bucket.prefix + key_for(DIGEST)) == 2  # before, and when it was back
     assert len(await queued(database)) == 1
 
@@ -204,11 +207,36 @@ async def test_all_files_of_an_archive_are_brought_back_at_once(
 ) -> None:
     files = [await uploaded(client, b"%d" % number, f"{number}.txt") for number in range(3)]
     bundle = await registered(client, bundle_of(*files))
-    await noticed(parts[0])
     data = f"/data/{bundle['id']}"
+    etag = (await client.head(data)).headers["etag"]
+    await noticed(parts[0])
     assert_later(await once(lambda answer: not is_there(answer), lambda: client.head(data)))
+    assert (await client.get(data, headers={"if-none-match": etag})).status_code == 304
+    assert_refused(await client.get(data, headers={"if-match": '"another"'}), 412, "precondition_failed")
+    assert_later(await client.head(f"{OBJECTS}/{files[0]['id']}/access/https"))
+    assert await queued(parts[0]) == []
     assert_later(await client.get(data))
     assert len(await queued(parts[0])) == 3
+
+
+async def test_readers_bring_nothing_back_where_they_may_not(settings: Settings, frozen: Frozen) -> None:
+    thrifty = replace(settings, thaw=False)
+    async with (
+        running(thrifty) as service,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
+        open_parts(thrifty, name="test") as (database, _),
+    ):
+        made = await uploaded(client, CONTENT)
+        frozen.put_away(DIGEST)
+        data, at = f"/data/{made['id']}", f"{OBJECTS}/{made['id']}/access"
+        for _ in range(2):  # as whoever finds it out, and as all others
+            assert_refused(await client.get(data), 409, "bytes_put_away")
+        assert (await client.head(data)).status_code == 409
+        assert_refused(await client.get(f"{at}/https"), 409, "bytes_put_away")
+        ids = [{"bulk_object_id": made["id"], "bulk_access_ids": ["https"]}]
+        bulk = (await client.post(f"{OBJECTS}/access", json={"bulk_object_access_ids": ids})).json()
+        assert bulk["unresolved_drs_objects"] == [{"error_code": 409, "object_ids": [made["id"]]}]
+        assert await queued(database) == []
 
 
 async def test_the_same_bytes_can_be_uploaded_all_the_same(client: httpx.AsyncClient, put_away: Object) -> None:

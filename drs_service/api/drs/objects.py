@@ -37,7 +37,13 @@ PENDING = {
     )
 }
 OBJECT = {200: ResponseSpec(shapes.DrsObject, description="The object."), **PENDING, **REFUSALS}
-ACCESS_URL = {200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."), **PENDING, **REFUSALS}
+PUT_AWAY = ResponseSpec(Error, description="The bytes lie in an archive, and reading does not bring them back.")
+ACCESS_URL = {
+    200: ResponseSpec(shapes.AccessURL, description="Where the bytes are."),
+    409: PUT_AWAY,
+    **PENDING,
+    **REFUSALS,
+}
 
 AccessId = Annotated[str, PathParameter(description="an access_id of the object's access_methods")]
 
@@ -73,7 +79,8 @@ def routes(objects: Objects[Json], rendering: Rendering, urls: PublicUrls, signi
 
     async def access(request: AnyRequest, object_id: str, access_id: str) -> ASGIApp:
         known = await objects.get(principal_of(request), object_id)
-        found = await shapes.access_url(known.object, access_id, urls, signing)
+        begin = request.method != HttpMethod.HEAD
+        found = await shapes.access_url(known.object, access_id, urls, signing, begin=begin)
         return Json(found, cache_control="no-store")
 
     @route(

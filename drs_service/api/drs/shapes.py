@@ -259,18 +259,22 @@ def own_url(stored: StoredObject, urls: PublicUrls) -> AccessURL:
     return AccessURL(url=urls.data(stored.id))
 
 
-async def access_url(stored: StoredObject, access_id: str, urls: PublicUrls, signing: Signing) -> AccessURL:
-    """AccessMethodNotFound, StorageUnavailable, BytesArchived."""
+async def access_url(
+    stored: StoredObject, access_id: str, urls: PublicUrls, signing: Signing, *, begin: bool = True
+) -> AccessURL:
+    """AccessMethodNotFound, StorageUnavailable, BytesArchived, which has the bytes brought back if it may begin that,
+    BytesPutAway.
+    """
     is_archived = access_id.startswith(SIGNED) and access_id.removeprefix(SIGNED) in stored.archived & set(urls.signed)
     if is_archived or (access_id == ACCESS_ID and stored.kind is Kind.BLOB):
         # In the place of an archived copy another one will do, which is read through this service.
-        await signing.ready(stored)
+        await signing.ready(stored, begin=begin)
         return own_url(stored, urls)
     if access_id.startswith(SIGNED):
         return AccessURL(url=await signing.url(stored, access_id.removeprefix(SIGNED)))
     for bucket in urls.buckets:
         if access_id == COPY + bucket.place and bucket.place in stored.places | stored.archived:
-            await signing.ready(stored, bucket.place)
+            await signing.ready(stored, bucket.place, begin=begin)
             return copy_url(stored, bucket)
     for one in stored.external_access:
         if one.id == access_id:
