@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from drs_service.blobs.cloud_http import Request
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+SERVICE = "s3"
 # Bodies go with their MD5, which is signed: hashing them once more would tell the store nothing.
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
@@ -50,7 +51,7 @@ def signed(request: Request, key: Key, region: str, *, now: datetime | None = No
         )
     )
     day = moment[:8]
-    scope = f"{day}/{region}/s3/aws4_request"
+    scope = f"{day}/{region}/{SERVICE}/aws4_request"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     signature = hmac.digest(
         signing_key(key.secret, day, region), f"{ALGORITHM}\n{moment}\n{scope}\n{digest}".encode(), "sha256"
@@ -69,6 +70,6 @@ def canonical_query(query: Mapping[str, str]) -> str:
 @lru_cache(maxsize=16)
 def signing_key(secret: str, day: str, region: str) -> bytes:
     made = f"AWS4{secret}".encode()
-    for part in (day, region, "s3", "aws4_request"):
+    for part in (day, region, SERVICE, "aws4_request"):
         made = hmac.digest(made, part.encode(), "sha256")
     return made

@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import httpx
 import pytest
+import structlog
 from aiohttp import ClientSession, web
 
 from drs_service.blobs.cloud import CloudDriver
 from drs_service.blobs.opening import open_driver
 from drs_service.blobs.s3 import LEAST_PART, S3Bucket
+from drs_service.blobs.s3_short import FAILURES, Address
 from drs_service.errors import SettingsInvalid, StorageFull, StorageUnavailable
 from tests.support.driving import collect, keys, new_key, put
 from tests.support.places import SMALL_PARTS, S3Place
@@ -121,3 +123,48 @@ async def test_a_store_that_gives_other_bytes_than_those_asked_for_is_told(s3: S
         assert await collect(bucket.read("a", 0, 10)) == b"0123456789"
         with pytest.raises(StorageUnavailable):
             await collect(bucket.read("a", start, start + 3))
+
+
+def is_short(request: web.Request) -> bool:
+    return "boto" not in request.headers["user-agent"].lower()
+
+
+async def test_the_short_way_is_left_for_a_while_where_it_fails(s3: S3Server) -> None:
+    short = 0
+
+    def refuse_short(request: web.Request) -> web.Response | None:
+        nonlocal short
+        short += is_short(request)
+        return refused(403, "AccessDenied", "") if is_short(request) else None
+
+    async with behind(s3, refuse_short) as bucket:
+        with structlog.testing.capture_logs() as logs:
+            for number in range(FAILURES + 3):
+                await bucket.put(key := new_key(), b"%d" % number)
+                await bucket.delete(key)
+    assert short == FAILURES
+    assert len(logs) == 1
+
+
+async def test_a_proxy_is_not_gone_past(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = 0
+
+    def answer(request: web.Request) -> None:
+        nonlocal straight
+        straight += 1
+
+    async def in_between(_: web.Request) -> web.Response:
+        return web.Response(headers={"ETag": "a", "Content-Length": "7"})
+
+    async with behind(s3, answer) as bucket, proxying(lambda _: in_between) as proxy:
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("http_proxy", proxy)
+        assert await bucket.size("a") == 7
+    assert straight == 0
+
+
+def test_only_what_is_signed_for_s3_itself_goes_the_short_way() -> None:
+    url = "https://b.example/name?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=id/20260101/r/{}/aws4_request"
+    assert Address.found_in(url.format("s3"), "name") == Address("https://b.example/", "r")
+    assert Address.found_in(url.format("s3express"), "name") is None
