@@ -153,7 +153,7 @@ def usecases_on(
     finishing = Finishing(
         database, store, holding, lifetime=lifetime, checksums=checksums, at_once=settings.finish_at_once_bytes
     )
-    place = store.direct
+    place = store.direct if settings.direct_uploads else None
     return face.UseCases(
         objects=objects,
         downloads=downloads,

@@ -107,6 +107,9 @@ class Settings:
     signed_places: tuple[str, ...] = setting((), "places in buckets of which clients get signed URLs, if they ask")
     signed_seconds: int = setting(900, "how long a signed URL lets its bearer read", least=60, most=604_800)
     signed_downloads: bool = setting(False, "true: GET /data/{id} redirects to a signed URL where there is one")
+    direct_uploads: bool = setting(
+        True, "whether senders get signed URLs to bring parts to S3 itself; false: where they cannot reach it"
+    )
     thaw: bool = setting(True, "whether whoever reads archived bytes has them brought back; false: readers get a 409")
     thaw_tier: str = setting("standard", "how fast archived bytes are brought back: expedited, standard or bulk")
     thaw_days: int = setting(7, "for how long S3 keeps what it has brought back from an archive", least=1, most=365)

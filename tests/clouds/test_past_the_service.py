@@ -52,6 +52,17 @@ async def bring(client: httpx.AsyncClient, path: str, *numbers: int) -> None:
             (await past.put(part["url"], content=piece)).raise_for_status()
 
 
+async def test_nobody_is_sent_to_a_store_that_he_does_not_reach(settings: Settings) -> None:
+    closed = replace(settings, direct_uploads=False)
+    async with running(closed) as service, httpx.AsyncClient(base_url=service.url) as client:
+        tus = Tus(client)
+        at = (await tus.begin(len(LONG))).replace("/tus/", "/uploads/")
+        assert "parts_url" not in (await client.get(at)).raise_for_status().json()
+        assert_refused(await client.post(f"{at}/parts", json={"numbers": [1]}), 404, "route_not_found")
+        assert "/uploads/{upload_id}/parts" not in (await client.get("/schema/openapi.json")).json()["paths"]
+        await tus.give_up_all()
+
+
 async def test_parts_go_past_the_service(nodes: Nodes, directed: str, place: CloudPlace) -> None:
     a, b = nodes.a.client, nodes.b.client
     said = (await a.get(directed)).json()
