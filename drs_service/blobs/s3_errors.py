@@ -62,7 +62,7 @@ def is_missing(method: str, code: str) -> bool:
 
 def is_final(method: str, code: str) -> bool:
     """Whether botocore would hear the same words, however often it asked."""
-    return is_missing(method, code) or code in PRECONDITION or code in IN_ARCHIVE
+    return is_missing(method, code) or code in PRECONDITION | CONFLICT | IN_ARCHIVE
 
 
 def said_as(method: str, status: int, code: str) -> ClientError:
