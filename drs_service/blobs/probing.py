@@ -30,6 +30,7 @@ class Probing:
                 return
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(self._probe())
+            self._probing.add_done_callback(heard)
         await asyncio.shield(self._probing)
 
     async def _probe(self) -> None:
@@ -52,3 +53,9 @@ class Probing:
         """Return when nothing is under way."""
         if self._probing is not None:
             await asyncio.wait([self._probing])
+
+
+def heard(probing: asyncio.Task[None]) -> None:
+    """That nobody waits for a failure any more is nothing to complain about."""
+    if not probing.cancelled():
+        probing.exception()

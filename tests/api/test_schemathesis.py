@@ -25,7 +25,7 @@ from drs_service.settings import Secret, Settings
 from tests.support.postgres import Postgres
 from tests.support.server import Service, running_beside
 
-EXAMPLES = 15  # for each operation, of data that fits and of data that does not
+EXAMPLES = 10  # for each operation, of data that fits and of data that does not
 # The same in each run, so that what CI sees is seen anywhere.
 SAME = settings(
     derandomize=True,
