@@ -23,6 +23,8 @@ DELIBERATE = {
     "OPTIONS /objects/{object_id}: 410",
     "GET /objects/{object_id}/access/{access_id}: 410",
     "POST /objects/{object_id}/access/{access_id}: 410",
+    "GET /objects/{object_id}/access/{access_id}: 409",  # in an archive, and readers may bring nothing back
+    "POST /objects/{object_id}/access/{access_id}: 409",
     "POST /objects: takes only with bulk_object_ids",
     "OPTIONS /objects: takes only with bulk_object_ids",
     "OPTIONS /objects: takes passports, which the specification has not",  # one shape for both; nobody looks at them
