@@ -12,6 +12,8 @@ DrsServiceError
 │   ├── UploadFailed
 │   ├── UploadNotFound
 │   │   └── UploadExpired
+│   ├── SessionNotFound
+│   ├── SessionEnded
 │   ├── IdentifierUnknown
 │   └── JobNotFound
 ├── Rejected                     the request is wrong as it stands
@@ -58,7 +60,8 @@ DrsServiceError
 │   ├── NotAcceptable
 │   ├── FileChanged
 │   ├── FileUnreadable
-│   └── TargetExists
+│   ├── TargetExists
+│   └── JoinRefused
 ├── Forbidden
 ├── Misconfigured                the operator must act
 │   ├── SettingsInvalid
@@ -85,6 +88,7 @@ DrsServiceError
     ├── TooManyUploads
     ├── TooManyAtOnce
     ├── TooManyRequests
+    ├── TooManySessions
     ├── JobTakenOver
     ├── JobStalled
     ├── JobAbandoned
@@ -173,6 +177,18 @@ class UploadExpired(UploadNotFound):
     """This upload has waited too long, and what was sent to it is gone: begin again."""
 
     code = "upload_expired"
+
+
+class SessionNotFound(NotFound):
+    """There is no session with this id, or the request does not show the secret that opens it."""
+
+    code = "session_not_found"
+
+
+class SessionEnded(NotFound):
+    """The session has ended."""
+
+    code = "session_ended"
 
 
 class IdentifierUnknown(NotFound):
@@ -458,6 +474,12 @@ class TargetExists(Rejected):
     code = "target_exists"
 
 
+class JoinRefused(Rejected):
+    """This is neither the credential of a session's agent nor a join token that is still good."""
+
+    code = "join_refused"
+
+
 class Forbidden(DrsServiceError):
     """You may not do this."""
 
@@ -613,6 +635,12 @@ class TooManyRequests(Unavailable):
     """The owner has sent as many upload requests as are taken in a minute. Try again later."""
 
     code = "too_many_requests"
+
+
+class TooManySessions(Unavailable):
+    """The owner has as many sessions as there may be. Stop some of them first."""
+
+    code = "too_many_sessions"
 
 
 class JobTakenOver(Unavailable):

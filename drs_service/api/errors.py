@@ -31,6 +31,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.DrsServiceError:      500,
     errors.NotFound:             404,
     errors.Rejected:             400,
+    errors.JoinRefused:          401,
     errors.UploadStalled:        408,
     errors.NotAcceptable:        406,
     errors.ChecksumConflict:     409,
@@ -45,6 +46,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.UploadLost:           410,
     errors.UploadFailed:         410,
     errors.UploadExpired:        410,
+    errors.SessionEnded:         410,
     errors.PreconditionFailed:   412,
     errors.TusVersionUnsupported: 412,
     errors.TooMany:              413,
@@ -67,6 +69,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.TooManyUploads:       429,
     errors.TooManyAtOnce:        429,
     errors.TooManyRequests:      429,
+    errors.TooManySessions:      429,
     errors.StorageFull:          507,
     errors.QuotaExceeded:        507,
 }  # fmt: skip
@@ -115,6 +118,8 @@ def on_service_error(request: AnyRequest, error: DrsServiceError) -> Response[Er
         # RFC 9110 15.5.9: the rest of the request is not waited for. Nor is that of one that had to make room, or got
         # none.
         headers["connection"] = "close"
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"  # RFC 9110 15.5.2: say how to be let in
     if isinstance(error, RangeNotSatisfiable):
         # RFC 9110 15.5.17: say how long the representation is.
         size = error.facts["size"]

@@ -1,8 +1,8 @@
 """Hearing from Postgres what has changed, for as long as it can be heard.
 
-The triggers of the migrations send `object <id>` and `blob <hex digest>` on one channel, and nodes that want to go
-on with an upload send `turn <id>`, or `send <id> <who>` to send what another one may be about to. Whoever keeps rows in
-memory may do so only between `on_connect` and `on_loss`: outside of it a change could go unheard.
+The triggers of the migrations send `object <id>`, `blob <hex digest>` and `session <id>` on one channel, and nodes that
+want to go on with an upload send `turn <id>`, or `send <id> <who>` to send what another one may be about to. Whoever
+keeps rows in memory may do so only between `on_connect` and `on_loss`: outside of it a change could go unheard.
 """
 
 import asyncio
@@ -38,6 +38,13 @@ class BlobChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """Its state, who holds its tunnel, or who may drive it."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCalled:
     """Somebody wants to go on with an upload."""
 
@@ -46,7 +53,7 @@ class TurnCalled:
     """Who would send what another one may be about to send; None for who goes before whoever sends."""
 
 
-Change = ObjectChanged | BlobChanged | TurnCalled
+Change = ObjectChanged | BlobChanged | SessionChanged | TurnCalled
 
 
 class Listener(Protocol):
@@ -123,6 +130,8 @@ def parse(payload: str) -> Change:
     match kind:
         case "blob":
             return BlobChanged(Digest.from_hex(name))
+        case "session":
+            return SessionChanged(name)
         case "turn":
             return TurnCalled(name)
         case "send":

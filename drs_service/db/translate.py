@@ -6,10 +6,14 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from drs_service.errors import DatabaseRefused, DatabaseUnavailable, DrsServiceError
+from drs_service.errors import DatabaseRefused, DatabaseUnavailable, DrsServiceError, JoinRefused, Unavailable
 
 # What a violated constraint means to a caller, by its name. A constraint that is not here was our own mistake.
-MEANINGS: dict[str, type[DrsServiceError]] = {}
+MEANINGS: dict[str, type[DrsServiceError]] = {
+    "session_keys_pkey": JoinRefused,
+    "sessions_node_id_fkey": Unavailable,  # a node that was taken for dead, and will say otherwise
+    "node_calls_to_node_fkey": Unavailable,
+}
 
 # What another attempt will not change: somebody has to set something right.
 REFUSALS = (

@@ -32,8 +32,12 @@ def new_object_id(milliseconds: int, random: bytes) -> str:
         raise ValueError(f"{milliseconds} is not a time of {_TIME_BITS} bits")
     if len(random) != _RANDOM_BYTES:
         raise ValueError(f"an id takes {_RANDOM_BYTES} random bytes, not {len(random)}")
-    number = milliseconds << 8 * _RANDOM_BYTES | int.from_bytes(random)
-    return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(_CHARACTERS)))
+    return crockford(milliseconds << 8 * _RANDOM_BYTES | int.from_bytes(random), _CHARACTERS)
+
+
+def crockford(number: int, characters: int) -> str:
+    """The last so many digits of a number in Crockford's base32, in lower case."""
+    return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(characters)))
 
 
 def self_uri(hostname: str, object_id: str) -> str:

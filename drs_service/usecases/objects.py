@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from drs_service.db import objects, uploads
-from drs_service.db.changes import BlobChanged, Change, ObjectChanged, TurnCalled
+from drs_service.db.changes import BlobChanged, Change, ObjectChanged
 from drs_service.db.pool import Database
 from drs_service.domain.access import Action, Principal, may
 from drs_service.domain.digest import Digest
@@ -201,7 +201,7 @@ class Kept(Generic[Face]):
         self.changes_heard += 1  # what is being read now may be older than a change that nobody heard
 
     def on_change(self, change: Change) -> None:
-        if not isinstance(change, TurnCalled):
+        if isinstance(change, ObjectChanged | BlobChanged):
             self.changes_heard += 1
         match change:
             case ObjectChanged(object_id):

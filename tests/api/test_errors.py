@@ -64,6 +64,7 @@ def test_no_error_that_we_know_is_called_our_mistake(error: type[DrsServiceError
     assert status_of(error) in {
         202,
         400,
+        401,
         403,
         404,
         406,

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from drs_service.db import changes
-from drs_service.db.changes import BlobChanged, Change, ObjectChanged, TurnCalled
+from drs_service.db.changes import BlobChanged, Change, ObjectChanged, SessionChanged
 from drs_service.db.pool import Connection
+from drs_service.domain.digest import Digest
 from tests.support.deadline import until
 from tests.support.rows import digest_of, new_object, record
 
@@ -63,8 +64,29 @@ CHANGES = {
     "a new checksum": ("INSERT INTO checksums SELECT digest, 'sha-512', '00' FROM blobs", ["blob one", "blob two"]),
     "a checksum that changes": ("UPDATE checksums SET value = '0011'", ["blob two"]),
     "a checksum that goes": ("DELETE FROM checksums", ["blob two"]),
+    "a new session": (
+        "INSERT INTO sessions (id, owner_id, space_id, idle_seconds, join_by, expires_at) "
+        "VALUES ('b234567890123456', 'anonymous', 'default', 1, now(), now())",
+        [],
+    ),
+    "a session in another state": ("UPDATE sessions SET state = 'ended', reason = 'stopped'", ["session"]),
+    "a session with a tunnel": ("UPDATE sessions SET epoch = 1, joined_at = now()", ["session"]),
+    "a session that moves": ("UPDATE sessions SET active_at = now(), running = 1", []),
+    "a new secret": (
+        "INSERT INTO session_keys (hash, session_id, kind) VALUES (sha256('b'), 'a234567890123456', 'cookie')",
+        ["session"],
+    ),
+    "a secret that is used": ("UPDATE session_keys SET used_at = now()", ["session"]),
+    "a secret that goes": ("DELETE FROM session_keys", ["session"]),
     "nothing": ("UPDATE objects SET version = '2' WHERE id = 'three'", []),
 }
+
+
+A_SESSION = """
+    INSERT INTO sessions (id, owner_id, space_id, idle_seconds, join_by, expires_at)
+    VALUES ('a234567890123456', 'anonymous', 'default', 1, now(), now());
+    INSERT INTO session_keys (hash, session_id, kind) VALUES (sha256('a'), 'a234567890123456', 'driving')
+"""
 
 
 @pytest.mark.parametrize(("statement", "expected"), CHANGES.values(), ids=CHANGES)
@@ -75,6 +97,7 @@ async def test_a_change_is_heard(heard: Heard, connection: Connection, statement
     await connection.execute("UPDATE objects SET id = 'two' WHERE id = $1", two.id)
     await connection.execute("INSERT INTO aliases VALUES ('two', 'a')")
     await connection.execute("INSERT INTO checksums VALUES ($1, 'md5', '00ff')", digest_of(two).raw)
+    await connection.execute(A_SESSION)
     await connection.execute("SELECT pg_notify('object_changes', 'object begin')")
     await until(lambda: ObjectChanged("begin") in heard.changes)
     heard.changes.clear()
@@ -84,12 +107,19 @@ async def test_a_change_is_heard(heard: Heard, connection: Connection, statement
     await connection.execute("SELECT pg_notify('object_changes', 'object end')")
     await until(lambda: ObjectChanged("end") in heard.changes)
     names = {digest_of(one): "one", digest_of(two): "two"}
-    said = [
-        f"blob {names[change.digest]}" if isinstance(change, BlobChanged) else f"object {change.id}"
-        for change in heard.changes
-        if not isinstance(change, TurnCalled)
-    ]
+    said = [what(change, names) for change in heard.changes]
     assert sorted(said[:-1]) == expected
+
+
+def what(change: Change, names: dict[Digest, str]) -> str:
+    match change:
+        case BlobChanged(digest):
+            return f"blob {names[digest]}"
+        case SessionChanged("a234567890123456"):
+            return "session"
+        case ObjectChanged(name):
+            return f"object {name}"
+    raise AssertionError(change)
 
 
 async def test_a_change_that_is_rolled_back_is_not_heard(heard: Heard, connection: Connection) -> None:

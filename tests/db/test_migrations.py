@@ -62,6 +62,18 @@ ADOPTED = """
 """
 
 
+KEY = "INSERT INTO session_keys (hash, session_id, kind) VALUES ({}, 'a234567890123456', {})"
+
+
+def a_session(id: str = "'b234567890123456'", **columns: str) -> str:
+    values = {
+        **dict(id=id, owner_id="'anonymous'", space_id="'default'", idle_seconds="1"),
+        **dict(join_by="now()", expires_at="now()"),
+        **columns,
+    }
+    return f"INSERT INTO sessions ({', '.join(values)}) VALUES ({', '.join(values.values())})"
+
+
 def an_object(id: str = "'one'", name: str = "'n'", file_name: str = "'n'", media_type: str = "'a/b'") -> str:
     return OBJECT.format(id, name, file_name, media_type)
 
@@ -190,6 +202,29 @@ REFUSED = [
     ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', '')"),
     ("aliases_alias_length", "INSERT INTO aliases VALUES ('there', repeat('a', 256))"),
     ("aliases_object_id_fkey", "INSERT INTO aliases VALUES ('not there', 'a')"),
+    ("nodes_address_length", "INSERT INTO nodes VALUES ('n', '')"),
+    ("sessions_id_shape", a_session(id="'-234567890123456'")),
+    ("sessions_id_shape", a_session(id="'a'")),
+    ("sessions_state_known", a_session(state="'lost'")),
+    ("sessions_reason_known", a_session(state="'ended'", reason="'bored'")),
+    ("sessions_reason_of_ending", a_session(reason="'idle'")),
+    ("sessions_reason_of_ending", a_session(state="'ended'")),
+    ("sessions_epoch_of_joined", a_session(epoch="-1")),
+    ("sessions_epoch_of_joined", a_session(epoch="1")),
+    ("sessions_epoch_of_joined", a_session(joined_at="now()")),
+    ("sessions_node_of_live", a_session(node_id="'n'")),
+    (
+        "sessions_node_of_live",
+        a_session(node_id="'n'", epoch="1", joined_at="now()", state="'ended'", reason="'idle'"),
+    ),
+    ("sessions_node_id_fkey", a_session(node_id="'n'", epoch="1", joined_at="now()", state="'connected'")),
+    ("sessions_running_not_negative", a_session(running="-1")),
+    ("sessions_idle_positive", a_session(idle_seconds="0")),
+    ("session_keys_hash_length", KEY.format("'a'", "'link'")),
+    ("session_keys_kind_known", KEY.format("sha256('a')", "'other'")),
+    ("session_keys_session_id_fkey", KEY.format("sha256('a')", "'link'")),
+    ("node_calls_hash_length", "INSERT INTO node_calls VALUES ('a', 'n', '', now())"),
+    ("node_calls_to_node_fkey", "INSERT INTO node_calls VALUES (sha256('a'), 'n', '', now())"),
     ("aliases_pkey", "INSERT INTO aliases VALUES ('there', 'taken')"),
     ("checksums_pkey", CHECKSUM.format("'crc32c'", "'00'")),
     ("replicas_pkey", REPLICA.format("'there'", "'other'")),
