@@ -6,9 +6,11 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -18,6 +20,7 @@ from drs_service.api import face
 from drs_service.api.answers import Json
 from drs_service.api.drs import service_info
 from drs_service.api.drs.rendering import face_of
+from drs_service.api.guard import Visitors
 from drs_service.api.metrics.exposition import Exposition
 from drs_service.api.metrics.sharing import Sharing
 from drs_service.api.metrics.tally import Tally
@@ -28,6 +31,7 @@ from drs_service.db import changes
 from drs_service.db.pool import Database
 from drs_service.domain.limits import Limits
 from drs_service.domain.places import parse_shown
+from drs_service.gateway.gateway import Bounds, Gateway, open_gateway
 from drs_service.parts import check_schema, check_store, open_parts, open_places, thaw
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
@@ -52,6 +56,7 @@ from drs_service.usecases.resuming import Resuming
 from drs_service.usecases.signing import Signing
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.tunnels import Tunnels
 from drs_service.usecases.turns import Turns
 from drs_service.usecases.underway import UploadsUnderway
 from drs_service.usecases.uploads import Uploads
@@ -59,32 +64,41 @@ from drs_service.usecases.uploads import Uploads
 ALONE = Sharing(None, 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Web:
+    """What answers requests."""
+
+    app: ASGIApp
+    gateway: Gateway
+    """Those that are for sessions."""
+
+
 @asynccontextmanager
-async def open_app(settings: Settings, sharing: Sharing = ALONE) -> AsyncIterator[ASGIApp]:
+async def open_app(settings: Settings, sharing: Sharing = ALONE) -> AsyncIterator[Web]:
     """The web application, with everything it stands on open for the length of the block."""
     async with (
         open_parts(settings, name="drs-service web") as (database, store),
-        open_app_on(database, store, settings, sharing) as app,
+        open_app_on(database, store, settings, sharing) as web,
     ):
-        yield app
+        yield web
 
 
 @asynccontextmanager
 async def open_app_on(
     database: Database, store: BlobStore, settings: Settings, sharing: Sharing = ALONE
-) -> AsyncIterator[ASGIApp]:
+) -> AsyncIterator[Web]:
     """The web application on a database and a store that are open for longer than the block."""
     assert settings.database_url is not None and settings.public_url is not None
     await check_schema(database)
     await check_store(database, store)
     async with open_places(settings, database, store) as places:
         await places.check_others()
-        async with open_face(database, places, settings, sharing) as app:
-            yield app
+        async with open_face(database, places, settings, sharing) as web:
+            yield web
 
 
 @asynccontextmanager
-async def open_face(database: Database, places: Places, settings: Settings, sharing: Sharing) -> AsyncIterator[ASGIApp]:
+async def open_face(database: Database, places: Places, settings: Settings, sharing: Sharing) -> AsyncIterator[Web]:
     """The web application on what has been looked at."""
     assert settings.database_url is not None and settings.public_url is not None
     urls = PublicUrls(
@@ -100,34 +114,66 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     reading = Reading(
         database, places, alerts=settings.alert_webhook is not None, how=thaw(settings), thaws=settings.thaw
     )
-    heard = changes.Together(objects.changes, turns)
-    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), heard, new_node=turns.new_node))
+    visitors = Visitors(hostname=urls.hostname, origins=settings.cors_origins)
+    async with (
+        gateway_on(database, visitors, settings) as gateway,
+        hearing(settings, changes.Together(objects.changes, turns, gateway), turns),
+        sharing.writing(exposition.snapshot),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        stack.push_async_callback(reading.close)
+        app = face.build(
+            usecases_on(database, places, reading, objects, turns, settings),
+            urls,
+            service_info.Identity(
+                id=settings.service_id,
+                name=settings.service_name,
+                organization_name=settings.organization_name,
+                organization_url=settings.organization_url,
+            ),
+            service_info.Reach(
+                max_bulk=settings.max_bulk_request_length,
+                max_upload_bytes=settings.max_upload_bytes,
+                verify_external=settings.verify_external,
+            ),
+            upload_idle=settings.upload_idle_seconds,
+            upload_lifetime=settings.upload_lifetime_seconds,
+            max_form_files=settings.max_form_files,
+            visitors=visitors,
+            origins=settings.cors_origins,
+            prefix_1_2=settings.drs_1_2_prefix,
+            tally=tally,
+            exposition=exposition,
+        )
+        yield Web(app, gateway)
+
+
+def gateway_on(database: Database, visitors: Visitors, settings: Settings) -> AbstractAsyncContextManager[Gateway]:
+    assert settings.public_url is not None
+    return open_gateway(
+        Tunnels(database, lost=timedelta(seconds=settings.session_lost_seconds)),
+        visitors,
+        Bounds(
+            answer_seconds=settings.session_answer_seconds,
+            idle_seconds=settings.session_silence_seconds,
+            grace_seconds=settings.session_grace_seconds,
+            max_body=settings.session_max_body_bytes,
+        ),
+        public_url=settings.public_url,
+        host=settings.node_host,
+        port=settings.node_port,
+        address=settings.node_address,
+    )
+
+
+@asynccontextmanager
+async def hearing(settings: Settings, listener: changes.Listener, turns: Turns) -> AsyncIterator[None]:
+    """Keep listener informed for the length of the block."""
+    assert settings.database_url is not None
+    listening = asyncio.create_task(changes.listen(settings.database_url.reveal(), listener, new_node=turns.new_node))
     try:
-        async with sharing.writing(exposition.snapshot):
-            yield face.build(
-                usecases_on(database, places, reading, objects, turns, settings),
-                urls,
-                service_info.Identity(
-                    id=settings.service_id,
-                    name=settings.service_name,
-                    organization_name=settings.organization_name,
-                    organization_url=settings.organization_url,
-                ),
-                service_info.Reach(
-                    max_bulk=settings.max_bulk_request_length,
-                    max_upload_bytes=settings.max_upload_bytes,
-                    verify_external=settings.verify_external,
-                ),
-                upload_idle=settings.upload_idle_seconds,
-                upload_lifetime=settings.upload_lifetime_seconds,
-                max_form_files=settings.max_form_files,
-                origins=settings.cors_origins,
-                prefix_1_2=settings.drs_1_2_prefix,
-                tally=tally,
-                exposition=exposition,
-            )
+        yield
     finally:
-        await reading.close()
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
@@ -197,7 +243,7 @@ async def serve(
     settings: Settings, listener: socket.socket, sharing: Sharing = ALONE, *, on_ready: Callable[[], None]
 ) -> None:
     """Answer requests on listener until SIGTERM or SIGINT; those in flight are finished first."""
-    async with open_app(settings, sharing) as app:
+    async with open_app(settings, sharing) as web:
         # uvicorn raises the signal that stopped it once more at the end: let what is open here be closed first.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -205,14 +251,14 @@ async def serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        await Server(configured(app, settings), on_ready).serve(sockets=[listener])
+        await Server(web, settings, on_ready).serve(sockets=[listener])
 
 
-def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def configured(web: Web, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves the application."""
     return uvicorn.Config(
-        app,
-        http=Protocol,
+        web.app,
+        http=cast(type[asyncio.Protocol], partial(Protocol, elsewhere=web.gateway)),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -225,12 +271,17 @@ def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, saying when it listens."""
+    """uvicorn's server, saying when it listens, and letting go of sessions before it ends."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(self, web: Web, settings: Settings, on_ready: Callable[[], None]) -> None:
+        super().__init__(configured(web, settings))
+        self._gateway = web.gateway
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._gateway.hand_over()
+        await super().shutdown(sockets)

@@ -61,7 +61,10 @@ DrsServiceError
 │   ├── FileChanged
 │   ├── FileUnreadable
 │   ├── TargetExists
-│   └── JoinRefused
+│   ├── JoinRefused
+│   ├── RequestLineTooLong
+│   ├── HeadersTooLarge
+│   └── BodyTooLarge
 ├── Forbidden
 ├── Misconfigured                the operator must act
 │   ├── SettingsInvalid
@@ -77,6 +80,11 @@ DrsServiceError
 │   ├── StoreMismatch
 │   └── PlaceUnsuitable
 ├── BlobCorrupt                  the bytes in storage are not those of the digest
+├── AppFailed                    the app of a session did not answer as it should
+│   ├── TargetUnreachable
+│   ├── TargetBroken
+│   ├── TargetTimeout
+│   └── TunnelLost
 └── Unavailable                  try again later
     ├── ObjectPending
     ├── UploadPending
@@ -89,6 +97,9 @@ DrsServiceError
     ├── TooManyAtOnce
     ├── TooManyRequests
     ├── TooManySessions
+    ├── TunnelAbsent
+    ├── TooManyStreams
+    ├── PeerUnreachable
     ├── JobTakenOver
     ├── JobStalled
     ├── JobAbandoned
@@ -480,6 +491,24 @@ class JoinRefused(Rejected):
     code = "join_refused"
 
 
+class RequestLineTooLong(Rejected):
+    """The path and the query of the request are too long."""
+
+    code = "request_line_too_long"
+
+
+class HeadersTooLarge(Rejected):
+    """The fields of the request are too large."""
+
+    code = "headers_too_large"
+
+
+class BodyTooLarge(Rejected):
+    """The body of the request is larger than a session takes."""
+
+    code = "body_too_large"
+
+
 class Forbidden(DrsServiceError):
     """You may not do this."""
 
@@ -570,6 +599,37 @@ class BlobCorrupt(DrsServiceError):
     code = "blob_corrupt"
 
 
+class AppFailed(DrsServiceError):
+    """The app of the session did not answer as it should."""
+
+    code = "app_failed"
+    retryable = True
+
+
+class TargetUnreachable(AppFailed):
+    """The agent of the session is there, but nothing listens where its app should be."""
+
+    code = "target_unreachable"
+
+
+class TargetBroken(AppFailed):
+    """The app of the session broke off, or sent something else than HTTP."""
+
+    code = "target_broken"
+
+
+class TargetTimeout(AppFailed):
+    """The app of the session did not answer in time."""
+
+    code = "target_timeout"
+
+
+class TunnelLost(AppFailed):
+    """The connection to the session's agent ended before the answer came. What became of the request is not known."""
+
+    code = "tunnel_lost"
+
+
 class Unavailable(DrsServiceError):
     """The service cannot answer this now. Try again later."""
 
@@ -641,6 +701,24 @@ class TooManySessions(Unavailable):
     """The owner has as many sessions as there may be. Stop some of them first."""
 
     code = "too_many_sessions"
+
+
+class TunnelAbsent(Unavailable):
+    """The agent of the session is not connected at the moment."""
+
+    code = "tunnel_absent"
+
+
+class TooManyStreams(Unavailable):
+    """As many requests are under way in the session as it takes."""
+
+    code = "too_many_streams"
+
+
+class PeerUnreachable(Unavailable):
+    """Another node of the service does not answer."""
+
+    code = "peer_unreachable"
 
 
 class JobTakenOver(Unavailable):

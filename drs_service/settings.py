@@ -142,6 +142,28 @@ class Settings:
     shutdown_grace_seconds: int = setting(300, "how long a stopping service waits for requests in flight", least=0)
     sweep_grace_seconds: int = setting(86_400, "how old bytes without a row must be to be swept", least=60)
 
+    # Remote workspaces
+    session_max_seconds: int = setting(604_800, "longest life that a session may ask for; it gets a day", least=1)
+    session_idle_seconds: int = setting(
+        3600, "how long nothing may move in a session, nor work be under way, before it ends; unless it asks", least=1
+    )
+    session_join_seconds: int = setting(3600, "how long a new session waits for its agent", least=1)
+    session_lost_seconds: int = setting(3600, "how long the agent of a session may be away before it ends", least=1)
+    max_sessions: int = setting(1000, "most sessions of one owner that have not ended", least=1)
+    session_grace_seconds: int = setting(
+        10, "how long a request waits for an agent that has lost its connection to come back", least=0
+    )
+    session_answer_seconds: int = setting(300, "how long an app may take to begin an answer", least=1)
+    session_silence_seconds: int = setting(
+        3600, "how long nothing may move in one request to an app, or in one of its websockets", least=1
+    )
+    session_max_body_bytes: int | None = setting(None, "largest body of a request to an app; default no limit", least=1)
+
+    # How web processes reach each other, for sessions whose agent another one has
+    node_host: str = setting("127.0.0.1", "address on which a web process listens for others")
+    node_port: int = setting(0, "and its port; 0 takes a free one, as several processes of a machine must", most=65535)
+    node_address: str | None = setting(None, "how others call that, as host:port; default is what it listens on")
+
     # What is published of bytes
     checksums: tuple[str, ...] = setting((), "algorithms, besides sha-256, that workers apply to every file; e.g. md5")
 

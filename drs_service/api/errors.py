@@ -51,16 +51,21 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.TusVersionUnsupported: 412,
     errors.TooMany:              413,
     errors.UploadTooLarge:       413,
+    errors.BodyTooLarge:         413,
+    errors.RequestLineTooLong:   414,
     errors.EncodingUnsupported:  415,
     errors.RangeNotSatisfiable:  416,
     errors.HostUnknown:          421,
     # draft-ietf-httpapi-idempotency-key-header-07 2.7: the key with another request.
     errors.IdempotencyKeyReused: 422,
     errors.UploadBusy:           423,
+    errors.HeadersTooLarge:      431,
     # tus 1.0.0, Checksum: "460 Checksum Mismatch".
     errors.ChunkMismatch:        460,
     errors.Forbidden:            403,
     errors.BlobCorrupt:          502,
+    errors.AppFailed:            502,
+    errors.TargetTimeout:        504,
     errors.Misconfigured:        503,
     errors.Unavailable:          503,
     # DRS 1.5.0: "The operation is delayed and will continue asynchronously", with Retry-After and no body.
@@ -70,6 +75,7 @@ STATUS: dict[type[DrsServiceError], int] = {
     errors.TooManyAtOnce:        429,
     errors.TooManyRequests:      429,
     errors.TooManySessions:      429,
+    errors.TooManyStreams:       429,
     errors.StorageFull:          507,
     errors.QuotaExceeded:        507,
 }  # fmt: skip

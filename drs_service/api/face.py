@@ -19,7 +19,7 @@ from drs_service.api.drs import bulk, changing, finding, registering, service_in
 from drs_service.api.drs import objects as drs_objects
 from drs_service.api.drs.rendering import Rendering
 from drs_service.api.errors import EXCEPTION_HANDLERS
-from drs_service.api.guard import Guard
+from drs_service.api.guard import Guard, Visitors
 from drs_service.api.json_requests import JsonRequest
 from drs_service.api.metrics import routes as metrics
 from drs_service.api.metrics.exposition import Exposition
@@ -79,6 +79,7 @@ def build(
     upload_idle: float,
     upload_lifetime: int,
     max_form_files: int,
+    visitors: Visitors,
     origins: Collection[str],
     prefix_1_2: str | None,
     tally: Tally,
@@ -133,7 +134,7 @@ def build(
     )
     leave_out_examples(app)
     paths = [DRS_PATH, *([prefix_1_2 + DRS_PATH] if prefix_1_2 is not None else [])]
-    guarded = Guard(cast(ASGIApp, app), hostname=urls.hostname, origins=origins, drs_paths=paths)
+    guarded = Guard(cast(ASGIApp, app), visitors, drs_paths=paths)
     spoken = resumable.Speaking(cast(ASGIApp, guarded))
     # The server brings nothing but HTTP.
     return cast(ASGIApp, Tallied(Cors(spoken, origins) if origins else spoken, tally))

@@ -6,7 +6,7 @@ what changes anything must not come from a page of another origin, unless the op
 """
 
 import ipaddress
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Iterable
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from drs_service.api.errors import refused
 from drs_service.domain.origins import ANY_ORIGIN
-from drs_service.errors import Forbidden, HostUnknown, RouteNotFound
+from drs_service.errors import DrsServiceError, Forbidden, HostUnknown, RouteNotFound
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -25,37 +25,29 @@ def hides_a_slash(scope: HTTPScope, paths: tuple[bytes, ...]) -> bool:
     return b"%" in path and path.startswith(paths) and b"%2f" in path.lower()
 
 
-class Guard:
-    """Lets requests through to app that are meant for us."""
+class Visitors:
+    """Tells requests that are meant for us from others."""
 
-    def __init__(self, app: ASGIApp, *, hostname: str, origins: Collection[str], drs_paths: Collection[str]) -> None:
-        self._app = app
-        self._without_slashes = tuple(path.encode("ascii") + b"/" for path in drs_paths)
+    def __init__(self, *, hostname: str, origins: Collection[str]) -> None:
         # `*` is left out: it lets every page read, and no page write.
         self._trusted = {origin.encode("ascii") for origin in origins if origin != ANY_ORIGIN}
         self._ours = {"localhost", hostname.lower()}
         self._known: set[bytes] = set()  # Host fields that were found to be ours; few, for all but an attacker
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        app = self._app
-        if scope["type"] == ScopeType.HTTP:
-            app = self._examine(scope) or app
-        return app(scope, receive, send)
-
-    def _examine(self, scope: HTTPScope) -> ASGIApp | None:
-        """The answer to a request that is not meant for us; None if it is."""
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
+    def refusal(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> DrsServiceError | None:
+        """Why a request is not meant for us; None if it is."""
+        hosts, origins = [], []
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"host":
+                hosts.append(value)
+            elif lower == b"origin":
+                origins.append(value)
         if len(hosts) != 1 or not (hosts[0] in self._known or self._is_ours(hosts[0])):
-            return refused(HostUnknown())
-        if hides_a_slash(scope, self._without_slashes):
-            return refused(RouteNotFound())
-        if scope["method"] not in SAFE:
-            origins = [value for name, value in scope["headers"] if name == b"origin"]
-            if not all(origin in self._trusted or self._is_our_page(origin) for origin in origins):
-                return refused(
-                    Forbidden("A page of another origin may only GET here, unless DRS_CORS_ORIGINS lists it.")
-                )
-        return None
+            return HostUnknown()
+        if method in SAFE or all(origin in self._trusted or self._is_our_page(origin) for origin in origins):
+            return None
+        return Forbidden("A page of another origin may only GET here, unless DRS_CORS_ORIGINS lists it.")
 
     def _is_ours(self, host: bytes) -> bool:
         if not self._names_us(host.decode("latin-1")):
@@ -73,3 +65,25 @@ class Guard:
             return hostname in self._ours or ipaddress.ip_address(hostname).is_loopback
         except ValueError:
             return False
+
+
+class Guard:
+    """Lets requests through to app that are meant for us."""
+
+    def __init__(self, app: ASGIApp, visitors: Visitors, *, drs_paths: Collection[str]) -> None:
+        self._app = app
+        self._visitors = visitors
+        self._without_slashes = tuple(path.encode("ascii") + b"/" for path in drs_paths)
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        app = self._app
+        if scope["type"] == ScopeType.HTTP:
+            app = self._examine(scope) or app
+        return app(scope, receive, send)
+
+    def _examine(self, scope: HTTPScope) -> ASGIApp | None:
+        """The answer to a request that is not meant for us; None if it is."""
+        refusal = self._visitors.refusal(scope["method"], scope["headers"])
+        if refusal is None and hides_a_slash(scope, self._without_slashes):
+            refusal = RouteNotFound()
+        return refused(refusal) if refusal is not None else None

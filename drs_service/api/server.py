@@ -1,6 +1,11 @@
-"""uvicorn's HTTP, where it falls short: what it answers by itself is DRS's `Error`, and no upload loses its body."""
+"""uvicorn's HTTP, where it falls short: what it answers by itself is DRS's `Error`, and no upload loses its body.
+
+Requests for sessions are not its own at all: see `Elsewhere`.
+"""
 
 import asyncio
+from typing import Any
+from typing import Protocol as Contract
 
 import httptools
 import msgspec
@@ -11,8 +16,34 @@ from drs_service.api.errors import Error
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
 
 
+class Taker(Contract):
+    """Who has a connection in the meantime. Gives it back by setting its protocol and calling data_received."""
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def shutdown(self) -> None:
+        """End the connection as soon as nothing is under way."""
+
+
+class Elsewhere(Contract):
+    """Who answers the requests that do not go to the application."""
+
+    def claims(self, data: bytes) -> bool | None:
+        """Whether a request that begins so is one of those; None: too little has come to tell."""
+
+    def take(self, front: "Protocol", transport: asyncio.Transport, *, is_full: bool) -> Taker:
+        """Have the connection. is_full: what was written to it has not been taken."""
+
+
 class Protocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
+    _taker: Taker | None = None
+    _in_message = False
+    _undecided = b""
+
+    def __init__(self, *args: Any, elsewhere: Elsewhere, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._elsewhere = elsewhere
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -24,6 +55,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_message = True
         self._await_head()
 
     def _await_head(self) -> None:
@@ -54,6 +86,31 @@ class Protocol(HttpToolsProtocol):
     # asks for an upgrade is read once more, without that header.
 
     def data_received(self, data: bytes) -> None:
+        self._taker = None
+        cycle: RequestResponseCycle | None = self.cycle
+        if not self._in_message and (cycle is None or cycle.response_complete):
+            data = self._undecided + data
+            claim = self._elsewhere.claims(data)
+            self._undecided = data if claim is None else b""
+            if claim:
+                self._pass_on(data)
+            if claim is not False:
+                return
+        self._parse(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._head_came()
+        self._taker = self._elsewhere.take(self, self.transport, is_full=self.flow.write_paused)
+        self._taker.data_received(data)
+
+    def shutdown(self) -> None:
+        if self._taker is not None:
+            self._taker.shutdown()
+        else:
+            super().shutdown()
+
+    def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -61,7 +118,7 @@ class Protocol(HttpToolsProtocol):
             if self._asks_for_upgrade():
                 head = self._head_without_upgrade()
                 self.parser = httptools.HttpRequestParser(self)
-                self.data_received(head + data[upgrade.args[0] :])
+                self._parse(head + data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("The request is not HTTP.")
 
@@ -72,6 +129,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if not self._asks_for_upgrade():
+            self._in_message = False
             super().on_message_complete()
 
     def _asks_for_upgrade(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from litestar.types import ASGIApp
 
-from drs_service.app import Server, configured, open_app, open_app_on
+from drs_service.app import Server, Web, open_app, open_app_on
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.opening import PRIMARY
 from drs_service.blobs.store import BlobStore
@@ -38,7 +38,7 @@ class QuietServer(Server):
         yield
 
 
-Opened = Callable[[Settings], AbstractAsyncContextManager[ASGIApp]]
+Opened = Callable[[Settings], AbstractAsyncContextManager[Web]]
 
 
 @asynccontextmanager
@@ -52,10 +52,10 @@ async def running(settings: Settings, opened: Opened = open_app) -> AsyncIterato
         host, port = listener.getsockname()[:2]
         if settings.public_url is None:
             settings = replace(settings, public_url=f"http://{host}:{port}")
-        async with opened(settings) as app:
+        async with opened(settings) as web:
             # As uvloop does, on which the service runs: without it every answer waits 40 ms for a delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            server = QuietServer(configured(app, settings), ready.set)
+            server = QuietServer(web, settings, ready.set)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             await asyncio.wait({serving, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
             try:
@@ -69,16 +69,16 @@ def storing_in(driver: BlobDriver) -> Opened:
     """How a node is opened that keeps its bytes in this driver, and closes it in the end."""
 
     @asynccontextmanager
-    async def opened(settings: Settings) -> AsyncIterator[ASGIApp]:
+    async def opened(settings: Settings) -> AsyncIterator[Web]:
         assert settings.database_url is not None
         store = BlobStore(driver, place=PRIMARY, max_bytes=settings.max_upload_bytes)
         url = settings.database_url.reveal()
         try:
             async with (
                 open_database(url, name="test", size=settings.database_pool_size, statement_cache=100) as database,
-                open_app_on(database, store, settings) as app,
+                open_app_on(database, store, settings) as web,
             ):
-                yield app
+                yield web
         finally:
             await store.close()
 

@@ -1,0 +1,329 @@
+"""A connection of HTTP/1 whose requests are for sessions. No request has a task of its own, nor is any body held.
+
+It is uvicorn's until a request for a session begins, and again when another one does: see `claims`.
+"""
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import httptools
+
+from drs_service.errors import DrsServiceError, HeadersTooLarge, RequestLineTooLong, SessionNotFound
+from drs_service.gateway.exchange import Exchange, Request
+from drs_service.tunnel import heads
+from drs_service.tunnel.frames import Buffer, Headers
+
+if TYPE_CHECKING:
+    from drs_service.gateway.gateway import Gateway
+
+CLAIM = re.compile(rb"[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")
+PERHAPS = 32  # bytes with which that is decided
+SOCKET = re.compile(rb"/socket/([0-9a-z]{1,64})(?:[/?].*)?", re.DOTALL)
+
+MAX_TARGET = 64 * 1024  # bytes of a request line
+MAX_FIELDS = 64 * 1024  # bytes of all fields
+HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
+KEEP_ALIVE = 75.0  # seconds that an idle connection is kept: beyond the 60 s for which proxies commonly keep theirs
+REST_PATIENCE = 30.0  # seconds, and
+REST_MOST = 64 * 1024**2  # bytes of a body that are read to no purpose, so that the answer is
+
+
+def claims(data: bytes) -> bool | None:
+    """Whether the request that begins so is for a session or comes from an agent; None: too little has come."""
+    if CLAIM.match(data):
+        return True
+    return None if len(data) < PERHAPS and b"\n" not in data else False
+
+
+class Caller(asyncio.Protocol):
+    def __init__(self, gateway: "Gateway", front: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else ""
+        self.is_full = False
+        """What is written is not taken: nobody should write more until `Exchange.took`."""
+        self._gateway = gateway
+        self._front = front
+        self._transport = transport
+        self._exchange: Exchange | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._undecided = b""
+        self._since = gateway.now()  # of what it does now
+        self._in_message = False
+        self._is_leaving = False  # nothing more is read
+        self._is_given_up = False
+        self._is_paused = False
+        self._rest = 0  # bytes that came after their answer
+        self._url = b""
+        self._headers: Headers = []
+        self._trailers: Headers | None = None  # once the head is complete
+        self._size = 0
+
+    # The transport's calls.
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is not None and exchange.is_switched:
+            exchange.sent(data)
+            return
+        if self._is_leaving:
+            return
+        if exchange is None and not self._in_message:
+            data = self._undecided + data
+            claim = claims(data)
+            self._undecided = data if claim is None else b""
+            if claim is None:
+                return
+            if claim is False:
+                self._give_back(data)
+                return
+            if self._gateway.dials_in(data):
+                self._give_up().dialled(self._transport, self._front, data)
+                return
+        self._feed(data)
+
+    def eof_received(self) -> bool:
+        """What was switched to may end one way; HTTP may not: a proxy that closes has left."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gateway.callers.discard(self)
+        self._is_leaving = True
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and not exchange.is_over:
+            exchange.cancel()
+        self._front.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self._exchange is not None:
+            self._exchange.took()
+
+    # For the exchange.
+
+    def write(self, data: Buffer) -> None:
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        if not self._is_paused and not self._transport.is_closing():
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def switched(self) -> None:
+        """What came behind the request is of the other protocol."""
+        self.resume_reading()
+
+    def answered(self, *, keep_alive: bool) -> None:
+        """The answer is whole. The next request can come once this one is; how long that is waited for is bounded."""
+        exchange, switched = self._exchange, self._exchange is not None and self._exchange.is_switched
+        self._since = self._gateway.now()
+        if not keep_alive or self._is_leaving or switched or self._gateway.is_draining:
+            if self._in_message and not self._is_leaving and not switched:
+                self._rest = 1  # closing with bytes unread would reset the connection, and the answer with it
+                self._keeps = False
+                self.resume_reading()
+            else:
+                self._is_leaving = True
+                self._transport.close()
+        elif exchange is not None and self._in_message:
+            self._rest = 1
+            self._keeps = True
+            self.resume_reading()
+        else:
+            self._next()
+
+    _keeps = False
+
+    def abort(self) -> None:
+        self._is_leaving = True
+        self._transport.abort()
+
+    # For the gateway.
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        exchange = self._exchange
+        if exchange is not None and not exchange.is_over:
+            self._gateway.look_at(exchange, now)
+        elif self._rest:
+            if now - self._since > REST_PATIENCE:
+                self._transport.close()
+        elif now - self._since > (HEAD_PATIENCE if self._in_message or self._undecided else KEEP_ALIVE):
+            self._transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        return self._exchange is None or self._exchange.is_over
+
+    def shutdown(self) -> None:
+        """Close as soon as nothing is under way. An agent's connection goes on until its link is closed."""
+        if not self._is_given_up and self.is_idle and not self._rest:
+            self._transport.close()
+
+    # The parser's calls.
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._not_http()
+
+    def on_message_begin(self) -> None:
+        self._in_message = True
+        self._since = self._gateway.now()
+        self._url, self._headers, self._trailers, self._size = b"", [], None, 0
+        if self._exchange is not None:
+            # RFC 9112 9.3.2: who sends the next request before it has the answer must be ready to send it again.
+            self._is_leaving = True
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_leaving and len(self._url) <= MAX_TARGET:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_leaving:
+            return
+        self._size += len(name) + len(value) + 4
+        if self._size <= MAX_FIELDS:
+            (self._headers if self._trailers is None else self._trailers).append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._is_leaving:
+            return
+        self._trailers = []
+        if self._is_other_upgrade():
+            return
+        request, fault = self._asked()
+        self._exchange = exchange = Exchange(self._gateway, self, request)
+        if fault is not None:
+            exchange.fail(fault)
+        else:
+            exchange.begin()
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_leaving:
+            return
+        if self._rest:
+            self._rest += len(body)
+            if self._rest > REST_MOST:
+                self._is_leaving = True
+                self._transport.close()
+        elif self._exchange is not None:
+            self._exchange.sent(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_leaving or self._is_other_upgrade():
+            return
+        exchange = self._exchange
+        if exchange is not None and self._parser.should_upgrade():
+            return
+        self._in_message = False
+        if self._rest:
+            self._rest = 0
+            if self._keeps:
+                self._next()
+            else:
+                self._is_leaving = True
+                self._transport.close()
+        elif exchange is not None and not exchange.has_all:
+            exchange.sent_all(self._trailers or [])
+
+    # ──
+
+    def _asked(self) -> tuple[Request, DrsServiceError | None]:
+        """The request, and what is wrong with it."""
+        headers = self._headers
+        found = SOCKET.fullmatch(self._url)
+        session_id = found[1].decode() if found else ""
+        rest = self._url[found.end(1) :] if found else b""
+        bearer = next((heads.bearer(value) for name, value in headers if name.lower() == b"authorization"), None)
+        secrets = heads.cookie_of(headers, heads.COOKIE + session_id.encode())
+        request = Request(
+            method=self._parser.get_method(),
+            session_id=session_id,
+            target=rest if rest.startswith(b"/") else b"/" + rest,
+            headers=headers,
+            secrets=(*secrets, *([bearer] if bearer else [])),
+            bearer=bearer,
+            has_body=any(
+                name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value.strip() != b"0")
+                for name, value in headers
+            ),
+            upgrades=self._parser.should_upgrade(),
+            http_1_1=self._parser.get_http_version() == "1.1",
+            keep_alive=self._parser.should_keep_alive(),
+        )
+        return request, self._fault(request)
+
+    def _fault(self, request: Request) -> DrsServiceError | None:
+        if len(self._url) > MAX_TARGET:
+            return RequestLineTooLong()
+        if self._size > MAX_FIELDS:
+            return HeadersTooLarge()
+        refusal = self._gateway.refusal(request.method, request.headers, upgrades=request.upgrades)
+        if refusal is not None:
+            return refusal
+        return SessionNotFound() if not request.session_id else None
+
+    def _is_other_upgrade(self) -> bool:
+        """RFC 9110 7.8: a server may ignore Upgrade. The parser does not: see `_upgraded`."""
+        return self._parser.should_upgrade() and not any(
+            name.lower() == b"upgrade" and value.strip().lower() == b"websocket" for name, value in self._headers
+        )
+
+    def _upgraded(self, behind: bytes) -> None:
+        """The parser leaves the rest to another protocol."""
+        if self._is_leaving:
+            return
+        if self._is_other_upgrade():
+            # Read once more without that field: a body may follow, which the parser takes for the other protocol.
+            version = self._parser.get_http_version().encode("ascii")
+            lines = [self._parser.get_method() + b" " + self._url + b" HTTP/" + version]
+            lines += [name + b": " + value for name, value in self._headers if name.lower() != b"upgrade"]
+            self._parser = httptools.HttpRequestParser(self)
+            self._feed(b"\r\n".join([*lines, b"", b""]) + behind)
+        elif self._exchange is not None:
+            self.pause_reading()  # until the app has said what it makes of it
+            self._exchange.has_all = True
+            if behind:
+                self._exchange.sent(behind)
+            if self._exchange.is_over or self._exchange.is_switched:
+                self.resume_reading()
+
+    def _not_http(self) -> None:
+        if self._exchange is not None and not self._exchange.is_over:
+            self._exchange.cancel()
+            self.abort()
+            return
+        self.write(self._gateway.not_http())
+        self._is_leaving = True
+        self._transport.close()
+
+    def _next(self) -> None:
+        self._exchange = None
+        self._since = self._gateway.now()
+        self.resume_reading()
+
+    def _give_up(self) -> "Gateway":
+        self._is_given_up = True
+        self._gateway.callers.discard(self)
+        return self._gateway
+
+    def _give_back(self, data: bytes) -> None:
+        """The connection is uvicorn's again."""
+        self._give_up()
+        self._transport.set_protocol(self._front)
+        if not self.is_full:
+            self._front.resume_writing()
+        self._front.data_received(data)

@@ -1,0 +1,297 @@
+"""A request to the app of a session, and its answer."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from drs_service.api.errors import Error, status_of
+from drs_service.errors import (
+    BodyTooLarge,
+    DrsServiceError,
+    TargetBroken,
+    TargetTimeout,
+    TargetUnreachable,
+    TooManyStreams,
+    TunnelAbsent,
+    TunnelLost,
+)
+from drs_service.gateway.answering import Answer, AnswerBroken
+from drs_service.tunnel import heads
+from drs_service.tunnel.frames import Buffer, Code, Headers, is_final
+from drs_service.tunnel.link import Link
+
+if TYPE_CHECKING:
+    from drs_service.gateway.caller import Caller
+    from drs_service.gateway.gateway import Gateway
+
+RETRY_AFTER = b"2"  # seconds: an agent that lost its connection has another one soon
+ENDINGS: dict[int, type[DrsServiceError]] = {
+    Code.UNREACHABLE: TargetUnreachable,
+    Code.BROKEN: TargetBroken,
+    Code.TIMEOUT: TargetTimeout,
+    Code.REFUSED: TunnelAbsent,
+    Code.LOST: TunnelLost,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The head of a request, as the app gets it but for its fields."""
+
+    method: bytes
+    session_id: str
+    target: bytes
+    headers: Headers
+    secrets: tuple[bytes, ...]
+    bearer: bytes | None
+    """One of them, if it came as a bearer token."""
+    has_body: bool
+    upgrades: bool
+    http_1_1: bool
+    keep_alive: bool
+
+
+class Exchange:
+    """Takes a request from a caller piece by piece and gives it the answer. It ends by itself."""
+
+    def __init__(self, gateway: "Gateway", caller: "Caller", request: Request) -> None:
+        self.is_over = False
+        """The answer is whole, or will never be."""
+        self.is_switched = False
+        """What comes from the caller is not HTTP any more."""
+        self.has_all = not request.has_body and not request.upgrades
+        """The caller has sent everything."""
+        self.waits_since: float | None = None
+        """Since when the app has had all of the request, and not begun to answer."""
+        self.moved_at = 0.0
+        self._gateway = gateway
+        self._caller = caller
+        self._request = request
+        # What follows a request to switch is perhaps not HTTP: there is no second one.
+        self._answer = Answer(
+            method=request.method,
+            http_1_1=request.http_1_1,
+            keep_alive=request.keep_alive and not request.upgrades,
+        )
+        self._is_answered = False  # a final head has gone out
+        self._link: Link | None = None
+        self._stream = 0
+        self._early: list[bytes] = []  # bytes that came before there was a stream
+        self._trailers: Headers = []
+        self._came = 0  # bytes of the body
+        self._owed = 0  # bytes that are written, and not consumed for the caller is slow
+        self._finding: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        link = self._gateway.ways.ready(self._request.session_id, self._request.secrets)
+        if link is not None and link.has_room:
+            self._go(link)
+        else:
+            self._caller.pause_reading()
+            self._finding = asyncio.create_task(self._find())
+
+    async def _find(self) -> None:
+        request = self._request
+        try:
+            link = await self._gateway.ways.find(request.session_id, request.secrets)
+        except DrsServiceError as error:
+            self.fail(error)
+            return
+        self._finding = None
+        if not link.has_room:
+            self.fail(TooManyStreams())
+        elif not self.is_over:
+            self._go(link)
+            self._caller.resume_reading()
+
+    def _go(self, link: Link) -> None:
+        request = self._request
+        prefix = self._gateway.prefix(request.session_id)
+        headers = heads.of_request(
+            request.headers, self._gateway.told(self._caller.address), prefix, secret=request.bearer
+        )
+        whole = self.has_all and not self._early
+        self._link = link
+        self.touch()
+        try:
+            self._stream = link.open(
+                self,
+                request.method,
+                request.target,
+                headers,
+                protocol="websocket" if request.upgrades else "http",
+                session=request.session_id,
+                end=whole and not request.upgrades,
+            )
+        except ValueError:
+            self._link = None
+            self.fail(self._gateway.head_too_large())
+            return
+        if self.has_all or request.upgrades:
+            self.waits_since = self.moved_at
+        for one in self._early:
+            link.data(self._stream, one)
+        self._early.clear()
+        if self.has_all and not whole and not request.upgrades:
+            self._end_request()
+
+    def touch(self) -> None:
+        self.moved_at = self._gateway.now()
+
+    # From the caller.
+
+    def sent(self, data: bytes) -> None:
+        """Bytes of the body, or of what was switched to."""
+        self._came += len(data)
+        if self.is_over:
+            return
+        most = self._gateway.max_body
+        if most is not None and self._came > most and not self._request.upgrades:
+            self.fail(BodyTooLarge(f"The session's requests may have {most} bytes."))
+        elif self._link is None:
+            self._early.append(data)
+        else:
+            self.touch()
+            self._link.data(self._stream, data)
+            if self._link.is_full(self._stream):
+                self._caller.pause_reading()
+
+    def sent_all(self, trailers: Headers) -> None:
+        self.has_all = True
+        self._trailers = trailers
+        if self._link is not None and not self.is_over:
+            self.touch()
+            self.waits_since = self.moved_at
+            self._end_request()
+
+    def _end_request(self) -> None:
+        assert self._link is not None
+        if self._trailers:
+            self._link.trailers(self._stream, self._trailers)
+        else:
+            self._link.data(self._stream, b"", end=True)
+
+    def took(self) -> None:
+        """The caller has room for more of the answer."""
+        if self._owed and self._link is not None:
+            self.touch()
+            self._link.consumed(self._stream, self._owed)
+            self._owed = 0
+
+    def cancel(self) -> None:
+        """The caller has gone."""
+        self._over(Code.CANCELLED)
+
+    # From the app.
+
+    def on_head(self, status: int, headers: Headers, *, ended: bool) -> None:
+        self.touch()
+        assert self._link is not None
+        headers = heads.of_answer(headers, self._gateway.prefix(self._request.session_id), self._origins())
+        try:
+            if not is_final(status):
+                self._caller.write(self._answer.interim(status, headers))
+                return
+            self._is_answered = True
+            self.waits_since = None
+            if status == 101:
+                self._switch(headers)
+                return
+            if self._request.upgrades:  # it was refused, and nothing but the head was asked
+                self._link.data(self._stream, b"", end=True)
+            self._caller.write(self._answer.head(status, headers, ended=ended))
+            if ended:
+                self._finish([])
+        except AnswerBroken as error:
+            self._break_off(error)
+
+    def _switch(self, headers: Headers) -> None:
+        if not self._request.upgrades:
+            raise AnswerBroken("a 101 to a request that asked for no other protocol")
+        self._caller.write(self._answer.switched(headers))
+        self.is_switched = True
+        self._caller.switched()
+
+    def _origins(self) -> frozenset[bytes]:
+        assert self._link is not None and self._link.tunnel.peer is not None
+        return self._gateway.origins(self._link.tunnel.peer.target)
+
+    def on_data(self, data: Buffer, *, ended: bool) -> None:
+        self.touch()
+        try:
+            for one in self._answer.data(data):
+                self._caller.write(one)
+            if ended:
+                self._finish([])
+        except AnswerBroken as error:
+            self._break_off(error)
+            return
+        assert self._link is not None
+        if self._caller.is_full:
+            self._owed += len(data)
+        else:
+            self._link.consumed(self._stream, len(data))
+
+    def on_trailers(self, headers: Headers) -> None:
+        try:
+            self._finish(heads.of_answer(headers, b"", frozenset()))
+        except AnswerBroken as error:
+            self._break_off(error)
+
+    def on_drained(self) -> None:
+        self.touch()
+        self._caller.resume_reading()
+
+    def on_reset(self, code: int) -> None:
+        self._link = None
+        if code == Code.REFUSED and self.has_all and not self._came and not self._is_answered:
+            # Nothing was done, and nothing of it is missing: the session may be held elsewhere by now.
+            self._gateway.ways.forget(self._request.session_id)
+            self._finding = asyncio.create_task(self._find())
+        else:
+            self.fail(ENDINGS.get(code, TargetBroken)())
+
+    # How it ends.
+
+    def _finish(self, trailers: Headers) -> None:
+        self._caller.write(self._answer.end(trailers))
+        self._over(Code.NOT_NEEDED if not self.has_all else None)
+        self._caller.answered(keep_alive=self._answer.keep_alive)
+
+    def _break_off(self, error: AnswerBroken) -> None:
+        self.fail(TargetBroken(f"The app of the session sent {error}."))
+
+    def fail(self, error: DrsServiceError) -> None:
+        """Tell the caller, if that can still be; what has begun otherwise is broken off."""
+        if self.is_over:
+            return
+        was_answered = self._is_answered
+        self._over(Code.CANCELLED)
+        if was_answered:
+            self._caller.abort()
+            return
+        status = status_of(type(error))
+        body = msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
+        headers: Headers = [
+            (b"Content-Type", b"application/json"),
+            (b"Content-Length", b"%d" % len(body)),
+            (b"Cache-Control", b"no-store"),
+        ]
+        if status in {429, 503}:
+            headers.append((b"Retry-After", RETRY_AFTER))
+        self._caller.write(self._answer.head(status, headers, ended=False))
+        for one in self._answer.data(body):
+            self._caller.write(one)
+        self._caller.answered(keep_alive=self._answer.keep_alive)
+
+    def _over(self, code: Code | None) -> None:
+        """Let go of everything."""
+        self.is_over = True
+        self._early.clear()
+        if self._finding is not None and self._finding is not asyncio.current_task():
+            self._finding.cancel()
+        link, self._link = self._link, None
+        if link is not None and code is not None:
+            link.reset(self._stream, code)

@@ -1,0 +1,121 @@
+"""Which link leads to the app of a session, from this node."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drs_service.db import changes
+from drs_service.domain.sessions import State
+from drs_service.errors import SessionNotFound, TunnelAbsent, Unavailable
+from drs_service.tunnel.link import Link
+from drs_service.usecases.tunnels import Held, Tunnels, Whereabouts
+
+if TYPE_CHECKING:
+    from drs_service.gateway.peers import Peers
+
+FRESH = 60.0  # seconds for which what was found holds, unless a change is heard of
+FRESH_UNHEARD = 1.0  # and while none can be
+LOOK_AGAIN = 1.0  # seconds between looks for an agent that comes back, unless one is heard of
+MOST_KNOWN = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A tunnel that ends at this node."""
+
+    held: Held
+    link: Link
+
+
+class Ways:
+    """Hears of changes; what it knows is looked up otherwise."""
+
+    def __init__(self, tunnels: Tunnels, peers: "Peers", *, grace: float) -> None:
+        """grace: seconds for which a request waits for an agent that has lost its connection."""
+        self.held: dict[str, Holding] = {}
+        """By session."""
+        self._tunnels = tunnels
+        self._peers = peers
+        self._grace = grace
+        self._loop = asyncio.get_running_loop()
+        self._known: dict[str, tuple[Whereabouts, float]] = {}
+        self._changed = asyncio.Event()  # a session has; who waits for one of them looks again
+        self._hears = False
+
+    def ready(self, session_id: str, secrets: Sequence[bytes]) -> Link | None:
+        """The link, if that is known without asking anybody, and one of the secrets opens it."""
+        known = self._known.get(session_id)
+        if known is None or self._loop.time() > known[1] or not opens(known[0], secrets):
+            return None
+        return self._linked(known[0])
+
+    async def find(self, session_id: str, secrets: Sequence[bytes]) -> Link:
+        """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; TunnelAbsent."""
+        deadline = self._loop.time() + self._grace
+        while True:
+            changed = self._changed
+            where = await self._look(session_id)
+            if where is None or not opens(where, secrets):
+                raise SessionNotFound
+            if link := self._linked(where) or await self._called(where):
+                return link
+            if where.epoch == 0:
+                raise TunnelAbsent("No agent has joined the session yet.")
+            left = deadline - self._loop.time()
+            if left <= 0 or where.state is State.STOPPING:
+                raise TunnelAbsent
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, LOOK_AGAIN))
+
+    def forget(self, session_id: str) -> None:
+        """What is known of it is old."""
+        self._known.pop(session_id, None)
+
+    async def _look(self, session_id: str) -> Whereabouts | None:
+        where = await self._tunnels.find(session_id)
+        if where is not None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[session_id] = where, self._loop.time() + (FRESH if self._hears else FRESH_UNHEARD)
+        return where
+
+    def _linked(self, where: Whereabouts) -> Link | None:
+        if where.node_id == self._peers.node_id:
+            holding = self.held.get(where.session_id)
+            if holding is None or holding.held.epoch != where.epoch or holding.link.is_lost:
+                return None
+            return holding.link
+        return self._peers.linked(where.node_id) if where.node_id is not None else None
+
+    async def _called(self, where: Whereabouts) -> Link | None:
+        if where.node_id in {None, self._peers.node_id} or where.address is None:
+            return None
+        assert where.node_id is not None
+        try:
+            return await self._peers.call(where.node_id, where.address)
+        except Unavailable:
+            return None
+
+    # What is heard.
+
+    def on_connect(self) -> None:
+        self._known.clear()
+        self._hears = True
+
+    def on_change(self, change: changes.Change) -> None:
+        if isinstance(change, changes.SessionChanged):
+            self.forget(change.id)
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    def on_loss(self) -> None:
+        self._hears = False
+        self._known.clear()
+
+
+def opens(where: Whereabouts, secrets: Sequence[bytes]) -> bool:
+    """Whether one of the secrets lets its bearer drive the session."""
+    return any(hashlib.sha256(one).digest() in where.keys for one in secrets)

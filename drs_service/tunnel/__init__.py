@@ -1,0 +1,1 @@
+"""The tunnel: how a workspace that can only dial out is reached."""

@@ -1,0 +1,172 @@
+"""What becomes of the fields of a request and of an answer on their way through a tunnel. No I/O."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from drs_service.tunnel.frames import Headers
+
+# RFC 9110 7.6.1: what is between two neighbours goes no further. What follows a body is told by its frames.
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# What only we say to the app.
+FORWARDED = frozenset(
+    (b"forwarded", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-port")
+)
+# They speak for a whole origin, which is not the app's alone.
+OF_THE_ORIGIN = frozenset(
+    (b"alt-svc", b"clear-site-data", b"nel", b"public-key-pins", b"report-to", b"strict-transport-security")
+)
+COOKIE = b"drs_session_"
+"""What the names of our own cookies begin with: they are for us, and the app's are never called so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What the app is told of who asks."""
+
+    address: str
+    scheme: str
+    host: str
+
+
+def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes | None) -> Headers:
+    """The fields of a request as the app gets them.
+
+    secret: the bearer token with which the caller may drive the session, if it came as one: that is not the app's.
+    """
+    unwanted = HOP_BY_HOP | named_by_connection(headers)
+    kept: Headers = []
+    came_through = caller.address
+    for name, value in headers:
+        lower = name.lower()
+        if lower in unwanted or lower in FORWARDED:
+            if lower == b"te" and value.strip().lower() == b"trailers":
+                kept.append((name, value))
+            continue
+        if lower == b"x-forwarded-for":
+            came_through = f"{value.decode('latin-1')}, {caller.address}"
+            continue
+        if lower == b"cookie":
+            value = without_ours(value)
+            if not value:
+                continue
+        elif lower == b"authorization" and secret is not None and bearer(value) == secret:
+            continue
+        kept.append((name, value))
+    kept += (
+        (b"X-Forwarded-For", came_through.encode("latin-1")),
+        (b"X-Forwarded-Proto", caller.scheme.encode("latin-1")),
+        (b"X-Forwarded-Host", caller.host.encode("latin-1")),
+        (b"X-Forwarded-Prefix", prefix),
+    )
+    return kept
+
+
+def of_answer(headers: Headers, prefix: bytes, origins: frozenset[bytes]) -> Headers:
+    """The fields of an answer as the caller gets them. origins: those under which the app may know itself."""
+    unwanted = HOP_BY_HOP | named_by_connection(headers) | OF_THE_ORIGIN
+    kept: Headers = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower in unwanted:
+            continue
+        if lower in {b"location", b"content-location"}:
+            value = relocated(value, prefix, origins)
+        elif lower == b"set-cookie":
+            cookie = confined(value, prefix)
+            if cookie is None:
+                continue
+            value = cookie
+        elif lower == b"service-worker-allowed":
+            value = under(value, prefix)
+        kept.append((name, value))
+    return kept
+
+
+def named_by_connection(headers: Headers) -> frozenset[bytes]:
+    found = [value for name, value in headers if name.lower() == b"connection"]
+    if not found or found in ([b"keep-alive"], [b"close"], [b"Keep-Alive"], [b"Upgrade"], [b"upgrade"]):
+        return frozenset()
+    return frozenset(option.strip().lower() for value in found for option in value.split(b","))
+
+
+def bearer(authorization: bytes) -> bytes | None:
+    """RFC 6750 2.1."""
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
+def cookie_of(headers: Headers, name: bytes) -> list[bytes]:
+    """The values under which a cookie is there; a browser may have several of one name."""
+    found = []
+    for field, value in headers:
+        if field.lower() == b"cookie":
+            for pair in value.split(b";"):
+                key, _, said = pair.strip().partition(b"=")
+                if key == name:
+                    found.append(said)
+    return found
+
+
+def without_ours(cookies: bytes) -> bytes:
+    if COOKIE not in cookies:
+        return cookies
+    return b"; ".join(pair for one in cookies.split(b";") if (pair := one.strip()) and not pair.startswith(COOKIE))
+
+
+def confined(cookie: bytes, prefix: bytes) -> bytes | None:
+    """RFC 6265 4.1: a cookie of the app that goes to the app alone; None if its name is one of ours."""
+    pair, *attributes = cookie.split(b";")
+    if pair.strip().startswith(COOKIE):
+        return None
+    kept = [pair]
+    for attribute in attributes:
+        name, _, value = attribute.partition(b"=")
+        match name.strip().lower():
+            case b"domain":
+                continue
+            case b"path":
+                kept.append(b" Path=" + under(value.strip().strip(b'"'), prefix))
+            case _:
+                kept.append(attribute)
+    return b";".join(kept)
+
+
+def under(path: bytes, prefix: bytes) -> bytes:
+    """A path of the app as seen from outside; the app may have been told its prefix, and say it itself."""
+    if path == prefix or path.startswith((prefix + b"/", prefix + b"?")):
+        return path
+    return prefix + (path if path.startswith(b"/") else b"/")
+
+
+def relocated(location: bytes, prefix: bytes, origins: frozenset[bytes]) -> bytes:
+    """Where a reference of the app leads from outside. What is relative, or elsewhere, stays."""
+    if location.startswith(b"/") and not location.startswith(b"//"):
+        return under(location, prefix)
+    found = re.match(rb"(?i)(?:(https?):)?//([^/?#\\]*)", location)
+    if found is None:
+        return location
+    scheme = (found[1] or b"http").lower()
+    if scheme + b"://" + found[2].lower() not in origins:
+        return location
+    rest = location[found.end() :]
+    if found[1] and rest.startswith((prefix + b"/", prefix + b"?")):
+        return rest
+    return under(rest if rest.startswith(b"/") else b"/" + rest, prefix)
+
+
+def origin_of(url: str) -> bytes:
+    """Scheme and authority of a URL, in lower case."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower().encode("latin-1", "replace")

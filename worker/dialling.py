@@ -1,0 +1,127 @@
+"""How an agent reaches the service: a websocket that it dials, through proxies and TLS as the environment says."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.typing import Subprotocol
+
+from drs_service.errors import JoinRefused, SessionEnded, SettingsInvalid, TunnelAbsent
+from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
+from drs_service.tunnel.link import Link
+
+PATIENCE = 20.0  # seconds for a connection to be made
+MAX_MESSAGE = 1024**2  # bytes
+
+
+class Wire(ClientConnection):
+    """The websocket as the wire of a link: what comes goes to that at once, in no queue."""
+
+    is_writable = True
+    _link: Link | None = None
+
+    def carry(self, make: Callable[["Wire"], Link]) -> Link:
+        """Begin to be the wire of the link that make makes."""
+        self._link = make(self)
+        self.transport.resume_reading()
+        return self._link
+
+    # The link's calls.
+
+    def write(self, message: list[Buffer]) -> None:
+        if self.protocol.state is OPEN:
+            self.protocol.send_binary(b"".join(message))
+            self.send_data()
+
+    def close(self) -> None:  # type: ignore[override]  # its own is a coroutine, which waits: nobody here does
+        if self.protocol.state is OPEN:
+            self.protocol.send_close(1000)
+            self.send_data()
+        self.loop.call_later(PATIENCE / 4, self.transport.abort)
+
+    # The connection's calls.
+
+    def process_event(self, event: Any) -> None:
+        if self._link is not None and isinstance(event, Frame):
+            if event.opcode in (Opcode.BINARY, Opcode.CONT):
+                self._link.received(bytes(event.data))
+            elif event.opcode is Opcode.CLOSE:
+                self._link.lost("the service closed the connection")
+        else:
+            super().process_event(event)
+            if self.response is not None:
+                self.transport.pause_reading()  # until there is a link
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._link is not None:
+            self._link.lost(str(exc or "the connection ended"))
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.is_writable = True
+        if self._link is not None:
+            self._link.flush()
+
+
+def tunnel_url(service: str) -> str:
+    """Of the endpoint that agents dial. SettingsInvalid."""
+    parts = urlsplit(service)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise SettingsInvalid(f"{service} is not the URL of a service.")
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/tunnel"
+
+
+async def dial(service: str, credential: str, join_token: str | None) -> Wire:
+    """A connection to a node of the service that lets us in. JoinRefused, SessionEnded, TunnelAbsent for all else."""
+    fields = {"Authorization": f"Bearer {credential}"}
+    if join_token is not None:
+        fields["Drs-Join-Token"] = join_token
+    try:
+        connection = await connect(
+            tunnel_url(service),
+            create_connection=Wire,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            additional_headers=fields,
+            compression=None,
+            ping_interval=None,  # the tunnel has its own
+            open_timeout=PATIENCE,
+            close_timeout=PATIENCE,
+            max_size=MAX_MESSAGE,
+            write_limit=(256 * 1024, 64 * 1024),
+        )
+    except InvalidStatus as error:
+        raise refused(error) from error
+    except (TimeoutError, OSError, InvalidHandshake, InvalidURI) as error:
+        raise TunnelAbsent(f"The service is not reached: {str(error) or type(error).__name__}") from error
+    assert isinstance(connection, Wire)
+    return connection
+
+
+class Refusal(msgspec.Struct):
+    msg: str = ""
+    code: str = ""
+
+
+def refused(error: InvalidStatus) -> JoinRefused | SessionEnded | TunnelAbsent:
+    """What an answer that is no websocket means."""
+    status = error.response.status_code
+    try:
+        said = msgspec.json.decode(error.response.body or b"", type=Refusal)
+    except msgspec.MsgspecError:
+        said = Refusal()
+    if status == 401 and said.code == JoinRefused.code:
+        return JoinRefused(said.msg)
+    if status == 410 and said.code == SessionEnded.code:
+        return SessionEnded(said.msg)
+    return TunnelAbsent(f"The service answers {status}{': ' + said.msg if said.msg else ''}")

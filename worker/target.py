@@ -1,0 +1,448 @@
+"""The app in front of which an agent stands: requests from the tunnel go to it over HTTP/1, and its answers back.
+
+Everything happens in the calls of the transports: no request has a task of its own, and no body is held.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httptools
+import structlog
+
+from drs_service.tunnel import heads
+from drs_service.tunnel.frames import Buffer, Code, Headers, Opened
+from drs_service.tunnel.link import Link
+
+log = structlog.get_logger()
+
+CONNECT_PATIENCE = 10.0  # seconds
+IDLE = 4.0  # seconds that a connection is kept for the next request: less than servers commonly do
+SAFELY_IDLE = 1.0  # and after which it gets none that must not be sent twice
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 9.2.2
+MAX_FIELDS = 64 * 1024  # bytes of all fields of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Of the app: http, for it is on the same machine, or next to it."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """ValueError."""
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+            raise ValueError(f"{url} is not http://HOST:PORT")
+        return cls(parts.hostname, parts.port or 80)
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 80 else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"http://{self.authority}"
+
+
+class Target:
+    """Makes a party of each stream. keep_host: the app is told the public Host, and not its own."""
+
+    def __init__(self, address: Address, *, keep_host: bool = False) -> None:
+        self.address = address
+        self.keep_host = keep_host
+        self.under_way = 0
+        """Requests."""
+        self._idle: deque[tuple[Connection, float]] = deque()
+        self._now = asyncio.get_running_loop().time
+
+    def open(self, link: Link, opened: Opened) -> "Errand":
+        errand = Errand(self, link, opened)
+        errand.begin()
+        return errand
+
+    def spare(self, *, within: float) -> "Connection | None":
+        """A connection that waits for a request, and has not for longer than that."""
+        now = self._now()
+        while self._idle:
+            connection, since = self._idle.pop()
+            if not connection.is_closing and now - since <= within:
+                return connection
+            connection.close()
+        return None
+
+    def keep(self, connection: "Connection") -> None:
+        now = self._now()
+        while self._idle and now - self._idle[0][1] > IDLE:
+            self._idle.popleft()[0].close()
+        self._idle.append((connection, now))
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop()[0].close()
+
+
+class Errand:
+    """One request; the party of its stream."""
+
+    def __init__(self, target: Target, link: Link, opened: Opened) -> None:
+        self.link = link
+        self.stream = opened.stream
+        self.opened = opened
+        self.is_over = False
+        self._target = target
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._early: list[Buffer] = []
+        self._trailers: Headers | None = None
+        self._has_all = opened.ended
+        self._chunked = False
+        self._is_answered = False  # whole
+        self._owed = 0  # bytes of the request that the app has not taken
+        self._may_try_again = opened.ended and opened.method in IDEMPOTENT
+        target.under_way += 1
+
+    def begin(self) -> None:
+        within = IDLE if self._may_try_again else SAFELY_IDLE
+        connection = self._target.spare(within=within) if self.opened.protocol == "http" else None
+        if connection is not None:
+            self._go(connection)
+        else:
+            self._connecting = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        address = self._target.address
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_PATIENCE):
+                _, connection = await loop.create_connection(Connection, address.host, address.port)
+        except OSError as error:  # TimeoutError is one
+            log.warning("the app is not reached", address=address.authority, reason=str(error))
+            self._end(Code.UNREACHABLE)
+            return
+        self._connecting = None
+        self._may_try_again = False
+        self._go(connection)
+
+    def _go(self, connection: "Connection") -> None:
+        self._connection = connection
+        connection.carry(self, for_head=self.opened.method == b"HEAD")
+        connection.write(self._head())
+        for one in self._early:
+            self._pass_on(one)
+        self._early.clear()
+        if self._has_all and not self.opened.ended:
+            self._finish_request()
+
+    def _head(self) -> bytes:
+        opened, target = self.opened, self._target
+        fields = {name.lower(): value for name, value in opened.headers}
+        public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
+        prefix = fields.get(b"x-forwarded-prefix", b"")
+        own = target.address.origin.encode()
+        lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, opened.target)]
+        if not target.keep_host:
+            lines.append(b"Host: " + target.address.authority.encode() + b"\r\n")
+        for name, value in opened.headers:
+            if not target.keep_host:
+                lower = name.lower()
+                if lower == b"host":
+                    continue
+                # To the app, its pages are its own.
+                if lower == b"origin" and value == public:
+                    value = own
+                elif lower == b"referer" and value.startswith(public + prefix):
+                    value = own + value[len(public + prefix) :]
+            lines.append(b"%s: %s\r\n" % (name, value))
+        if opened.protocol == "websocket":
+            lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        elif not opened.ended and b"content-length" not in fields:
+            self._chunked = True
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    # From the tunnel.
+
+    def on_head(self, status: int, headers: Headers, *, ended: bool) -> None:
+        raise AssertionError("only we answer")
+
+    def on_data(self, data: Buffer, *, ended: bool) -> None:
+        self._has_all = ended
+        if self._is_answered:
+            self.link.consumed(self.stream, len(data))  # nobody reads the rest
+        elif self._connection is None:
+            self._early.append(data)
+        else:
+            self._pass_on(data)
+            if ended:
+                self._finish_request()
+
+    def on_trailers(self, headers: Headers) -> None:
+        self._has_all = True
+        self._trailers = headers
+        if self._connection is not None and not self._is_answered:
+            self._finish_request()
+
+    def on_reset(self, code: int) -> None:
+        self._end(None)
+
+    def on_drained(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    def _pass_on(self, data: Buffer) -> None:
+        connection = self._connection
+        assert connection is not None
+        size = len(data)
+        if size and self._chunked:
+            connection.write(b"%x\r\n" % size)
+            connection.write(data)
+            connection.write(b"\r\n")
+        elif size:
+            connection.write(data)
+        if connection.is_full:
+            self._owed += size
+        else:
+            self.link.consumed(self.stream, size)
+
+    def _finish_request(self) -> None:
+        assert self._connection is not None
+        if self._chunked:
+            fields = b"".join(b"%s: %s\r\n" % one for one in self._trailers or [])
+            self._connection.write(b"0\r\n" + fields + b"\r\n")
+        elif self.opened.protocol == "websocket":
+            self._connection.write_eof()
+
+    # From the app.
+
+    def took(self) -> None:
+        """The app has room for more."""
+        owed, self._owed = self._owed, 0
+        if owed:
+            self.link.consumed(self.stream, owed)
+
+    def answered(self, status: int, headers: Headers, *, ended: bool) -> None:
+        """ended: nothing follows but `complete`."""
+        self._may_try_again = False
+        unwanted = heads.HOP_BY_HOP | heads.named_by_connection(headers)
+        kept = [(name, value) for name, value in headers if name.lower() not in unwanted]
+        try:
+            self.link.head(self.stream, status, kept, end=ended)
+        except ValueError:
+            self._end(Code.BROKEN)
+
+    def body(self, data: Buffer) -> bool:
+        """Whether more may come at once."""
+        self.link.data(self.stream, data)
+        return not self.link.is_full(self.stream)
+
+    def complete(self, trailers: Headers, *, reusable: bool) -> None:
+        """The answer is whole."""
+        connection, self._connection = self._connection, None
+        self._is_answered = True
+        if trailers:
+            self.link.trailers(self.stream, trailers)
+        else:
+            self.link.data(self.stream, b"", end=True)
+        self._over()
+        assert connection is not None
+        if reusable and self._has_all:
+            self._target.keep(connection)
+        else:
+            connection.close()
+        self.took()
+
+    def broken(self, reason: str) -> None:
+        """The connection ended before the answer did."""
+        self._connection = None
+        if self._may_try_again:
+            # It had been kept, and the app closed it as the request went out: it has not seen it.
+            self._may_try_again = False
+            self._connecting = asyncio.create_task(self._connect())
+        else:
+            log.warning("the app broke off", reason=reason)
+            self._end(Code.BROKEN)
+
+    def _end(self, code: Code | None) -> None:
+        connection, self._connection = self._connection, None
+        if self._connecting is not None and self._connecting is not asyncio.current_task():
+            self._connecting.cancel()
+        self._early.clear()
+        self._over()
+        if connection is not None:
+            connection.abort()
+        if code is not None:
+            self.link.reset(self.stream, code)
+
+    def _over(self) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._target.under_way -= 1
+
+
+class Connection(asyncio.Protocol):
+    """To the app, for one request after the other."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        """What is written is not taken: `Errand.took` says when it is."""
+        self._errand: Errand | None = None
+        self._transport: asyncio.Transport
+        self._is_paused = False
+        self._for_head = False
+        self._is_raw = False  # what comes is no HTTP any more
+        self._new_parser()
+
+    def _new_parser(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._trailers: Headers | None = None  # once the head is complete
+        self._size = 0
+        self._is_done = False  # the answer has no body, whatever the parser waits for
+
+    # The errand's calls.
+
+    @property
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def carry(self, errand: Errand, *, for_head: bool) -> None:
+        self._errand = errand
+        self._for_head = for_head
+
+    def write(self, data: Buffer) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def resume_reading(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._errand = None
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._errand = None
+        self._transport.abort()
+
+    # The transport's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._errand is None:
+            self._transport.abort()  # nobody asked
+        elif self._is_raw:
+            self._body(data)
+        else:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._is_raw = True
+                if rest := data[upgrade.args[0] :]:
+                    self._body(rest)
+            except httptools.HttpParserError as error:
+                if not self._is_done:
+                    self._break(str(error))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        if exc is None and (self._is_raw or self._ends_with_connection()):
+            errand.complete([], reusable=False)
+        else:
+            errand.broken(str(exc or "it closed the connection"))
+
+    def pause_writing(self) -> None:
+        self.is_full = True
+
+    def resume_writing(self) -> None:
+        self.is_full = False
+        if self._errand is not None:
+            self._errand.took()
+
+    # The parser's calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if self._size <= MAX_FIELDS:
+            (self._headers if self._trailers is None else self._trailers).append((name, value))
+
+    def on_headers_complete(self) -> None:
+        errand = self._errand
+        if errand is None or self._is_done:
+            return
+        if self._size > MAX_FIELDS:
+            self._break("its fields are too large")
+            return
+        status = self._parser.get_status_code()
+        if status < 200 and status != 101:
+            errand.answered(status, self._headers, ended=False)
+            return
+        self._trailers = []
+        empty = self._for_head or status in {204, 304}
+        errand.answered(status, self._headers, ended=empty)
+        if empty:
+            self._complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_done:
+            self._body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_done:
+            return
+        if self._trailers is None:  # that was an interim one
+            self._headers, self._size = [], 0
+        elif self._parser.get_status_code() != 101:
+            self._complete()
+
+    # ──
+
+    def _body(self, data: bytes) -> None:
+        if self._errand is not None and not self._errand.body(data) and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _complete(self) -> None:
+        errand, self._errand = self._errand, None
+        if errand is None:
+            return
+        self.resume_reading()
+        reusable = self._parser.should_keep_alive() and not self.is_full
+        trailers = self._trailers or []
+        self._is_done = True
+        if reusable:
+            # The parser may still wait for the body that the fields of an answer to HEAD speak of.
+            self._new_parser()
+        errand.complete(trailers, reusable=reusable)
+
+    def _break(self, reason: str) -> None:
+        errand, self._errand = self._errand, None
+        self._transport.abort()
+        if errand is not None:
+            errand.broken(reason)
+
+    def _ends_with_connection(self) -> bool:
+        """RFC 9112 6.3: whether an answer has begun whose end is that of the connection."""
+        if self._trailers is None:
+            return False
+        names = {name.lower() for name, _ in self._headers}
+        return not names & {b"content-length", b"transfer-encoding"}
