@@ -36,6 +36,7 @@ from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
 from drs_service.usecases.announcing import Announcing
 from drs_service.usecases.archives import Archives
+from drs_service.usecases.bells import Bells
 from drs_service.usecases.bundles import Bundles
 from drs_service.usecases.changing import Changing
 from drs_service.usecases.checksumming import Checksumming
@@ -53,6 +54,7 @@ from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
+from drs_service.usecases.sessions import Sessions, Terms
 from drs_service.usecases.signing import Signing
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.sweep import Sweep
@@ -114,16 +116,17 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     reading = Reading(
         database, places, alerts=settings.alert_webhook is not None, how=thaw(settings), thaws=settings.thaw
     )
+    bells = Bells()
     visitors = Visitors(hostname=urls.hostname, origins=settings.cors_origins)
     async with (
         gateway_on(database, visitors, settings) as gateway,
-        hearing(settings, changes.Together(objects.changes, turns, gateway), turns),
+        hearing(settings, changes.Together(objects.changes, turns, bells, gateway), turns),
         sharing.writing(exposition.snapshot),
         contextlib.AsyncExitStack() as stack,
     ):
         stack.push_async_callback(reading.close)
         app = face.build(
-            usecases_on(database, places, reading, objects, turns, settings),
+            usecases_on(database, places, reading, objects, turns, bells, settings),
             urls,
             service_info.Identity(
                 id=settings.service_id,
@@ -180,7 +183,13 @@ async def hearing(settings: Settings, listener: changes.Listener, turns: Turns) 
 
 
 def usecases_on(
-    database: Database, places: Places, reading: Reading, objects: Objects[Json], turns: Turns, settings: Settings
+    database: Database,
+    places: Places,
+    reading: Reading,
+    objects: Objects[Json],
+    turns: Turns,
+    bells: Bells,
+    settings: Settings,
 ) -> face.UseCases:
     """What the service can do, for its HTTP face."""
     store = places.primary
@@ -223,6 +232,7 @@ def usecases_on(
         directing=Directing(database, place, holding, finishing, limiting, lifetime=lifetime) if place else None,
         underway=UploadsUnderway(database),
         jobs=Jobs(database),
+        sessions=Sessions(database, bells, terms(settings)),
         statistics=Statistics(database),
         health=Health(database, store, places),
     )
@@ -236,6 +246,15 @@ def limits(settings: Settings) -> Limits:
         uploads_at_once=settings.max_uploads_at_once,
         requests_per_minute=settings.upload_requests_per_minute,
         bytes_per_second=settings.upload_bytes_per_second,
+    )
+
+
+def terms(settings: Settings) -> Terms:
+    return Terms(
+        longest=timedelta(seconds=settings.session_max_seconds),
+        idle=timedelta(seconds=settings.session_idle_seconds),
+        join=timedelta(seconds=settings.session_join_seconds),
+        most=settings.max_sessions,
     )
 
 

@@ -202,8 +202,11 @@ class Settings:
     n2t_url: str = setting("https://n2t.net", "n2t.net")
     resolver_timeout_seconds: int = setting(10, "how long each of them may take to answer", least=1)
 
-    # `put` and `get`
-    url: str | None = setting(None, "the service that `drs-service put` sends to")
+    # `put`, `get` and `sessions`
+    url: str | None = setting(None, "the service that `drs-service put` and `sessions` talk to")
+    session_secret: Secret | None = setting(
+        None, "of the session that `drs-service sessions show` and `stop` are about"
+    )
     xdg_state_home: Path | None = setting(
         None, "where `put` and `get` remember what is under way; default ~/.local/state"
     )

@@ -8,6 +8,7 @@ from typing import cast
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from drs_service.api import files, health, jobs
@@ -26,6 +27,8 @@ from drs_service.api.metrics.exposition import Exposition
 from drs_service.api.metrics.tally import Tallied, Tally
 from drs_service.api.public import DRS_PATH, PublicUrls
 from drs_service.api.schema_page import SchemaPage, prepare
+from drs_service.api.sessions import entering, events
+from drs_service.api.sessions import routes as sessions
 from drs_service.api.uploads import announced, direct, progress, resumable
 from drs_service.api.uploads import routes as uploads
 from drs_service.api.uploads.draft import Draft
@@ -42,6 +45,7 @@ from drs_service.usecases.jobs import Jobs
 from drs_service.usecases.objects import Objects
 from drs_service.usecases.registering import Registering
 from drs_service.usecases.resuming import Resuming
+from drs_service.usecases.sessions import Sessions
 from drs_service.usecases.signing import Signing
 from drs_service.usecases.statistics import Statistics
 from drs_service.usecases.underway import UploadsUnderway
@@ -66,6 +70,7 @@ class UseCases:
     directing: Directing | None
     underway: UploadsUnderway
     jobs: Jobs
+    sessions: Sessions
     statistics: Statistics
     health: Health
 
@@ -116,6 +121,9 @@ def build(
                 tags=["tus"],
             ),
             *jobs.routes(usecases.jobs),
+            *sessions.routes(usecases.sessions, urls),
+            *entering.routes(usecases.sessions, urls),
+            *events.routes(usecases.sessions, urls),
             *health.routes(usecases.health),
             *metrics.routes(exposition),
         ],
@@ -126,6 +134,7 @@ def build(
             title="DRS service",
             version=importlib.metadata.version("drs-service"),
             description="A content-addressed file service with a GA4GH DRS API.",
+            components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
             openapi_router=Router("/schema", route_handlers=[], before_request=prepare, include_in_schema=False),
             render_plugins=[SchemaPage(), JsonRenderPlugin(path="/openapi.json")],
         ),

@@ -40,6 +40,17 @@ class PublicUrls:
     def tus(self, upload_id: str) -> str:
         return f"{self._base}/tus/{upload_id}"
 
+    def session(self, session_id: str) -> str:
+        return f"{self._base}/sessions/{session_id}"
+
+    def enter(self, session_id: str, code: str) -> str:
+        """Where a session is opened in a browser. A code has nothing to be encoded."""
+        return f"{self._base}/sessions/{session_id}/enter?code={code}"
+
+    def socket(self, session_id: str) -> str:
+        """Where the workspace of a session is driven."""
+        return f"{self._base}/socket/{session_id}"
+
     def source(self, url: str) -> FromObject | FromUpload | None:
         """What one of our own URLs of bytes refers to; None for a URL of somebody else's. AccessMethodInvalid."""
         path, _, name = url.rpartition("/")

@@ -4,16 +4,23 @@ Requests for sessions are not its own at all: see `Elsewhere`.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from typing import Protocol as Contract
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from drs_service.api.bodies import AnyRequest
 from drs_service.api.errors import Error
 
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
+LEAVING = "drs_service.leaving"  # an extension of ASGI
+
+
+def leaving(request: AnyRequest) -> asyncio.Event:
+    """Is set when the service stops: answers without an end must end then."""
+    return cast(asyncio.Event, cast(dict[str, object], request.scope["extensions"])[LEAVING])
 
 
 class Taker(Contract):
@@ -47,6 +54,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._leaving = asyncio.Event()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -56,6 +64,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_message = True
+        self.scope["extensions"] = {LEAVING: self._leaving}  # type: ignore[dict-item]  # values may be anything
         self._await_head()
 
     def _await_head(self) -> None:
@@ -105,6 +114,7 @@ class Protocol(HttpToolsProtocol):
         self._taker.data_received(data)
 
     def shutdown(self) -> None:
+        self._leaving.set()
         if self._taker is not None:
             self._taker.shutdown()
         else:

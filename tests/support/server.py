@@ -9,8 +9,6 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
-from litestar.types import ASGIApp
-
 from drs_service.app import Server, Web, open_app, open_app_on
 from drs_service.blobs.driver import BlobDriver
 from drs_service.blobs.opening import PRIMARY
