@@ -260,6 +260,45 @@ def adopt(source: str, data_dir: Path | None, tags: dict[str, str], **options: A
         sys.exit(130)
 
 
+@command("agent")
+@click.option("--url", help="The service (DRS_URL).")
+@click.option("--token", help="The join token of the session (DRS_JOIN_TOKEN).")
+@click.option("--target", metavar="http://HOST:PORT", help="The app that is reached through the session.")
+@click.option("--keep-host", is_flag=True, help="Tell the app the public Host, and not its own.")
+@click.option("--busy", metavar="COMMAND", help="Exits with 0 while work is under way: then the session is not idle.")
+def agent(url: str | None, token: str | None, target: str | None, keep_host: bool, busy: str | None) -> None:
+    """Have an app reached through a session of a service, from where nobody can reach it: this dials out.
+
+    Ends when the session does, or with SIGTERM. Started again, it goes on with the same session.
+    """
+    from worker import agent as far_end
+    from worker.target import Address, Target
+
+    settings = read_settings()
+    service = url or settings.url
+    join_token = token or (settings.join_token.reveal() if settings.join_token is not None else None)
+    if service is None or join_token is None or target is None:
+        raise click.UsageError(
+            "Say which service, the join token of its session, and the app: --url, --token, --target."
+        )
+    try:
+        address = Address.parse(target)
+    except ValueError as error:
+        raise click.UsageError(f"--target: {error}") from error
+
+    async def stand() -> str:
+        return await far_end.run(
+            service,
+            join_token,
+            Target(address, keep_host=keep_host),
+            state_dir=settings.state_dir,
+            busy=busy,
+            on_linked=lambda: None,
+        )
+
+    click.echo(f"The session has ended: {run(stand())}.")
+
+
 @command("resolve")
 @click.argument("uri", nargs=-1, required=True)
 def resolve(uri: tuple[str, ...]) -> None:

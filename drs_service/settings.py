@@ -207,6 +207,7 @@ class Settings:
     session_secret: Secret | None = setting(
         None, "of the session that `drs-service sessions show` and `stop` are about"
     )
+    join_token: Secret | None = setting(None, "of the session whose agent `drs-service agent` is")
     xdg_state_home: Path | None = setting(
         None, "where `put` and `get` remember what is under way; default ~/.local/state"
     )

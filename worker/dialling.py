@@ -24,12 +24,16 @@ class Wire(ClientConnection):
 
     is_writable = True
     _link: Link | None = None
+    _early: tuple[bytes, ...] = ()  # came with the answer that made this a websocket
 
     def carry(self, make: Callable[["Wire"], Link]) -> Link:
         """Begin to be the wire of the link that make makes."""
-        self._link = make(self)
+        self._link = link = make(self)
+        for one in self._early:
+            link.received(one)
+        self._early = ()
         self.transport.resume_reading()
-        return self._link
+        return link
 
     # The link's calls.
 
@@ -47,15 +51,16 @@ class Wire(ClientConnection):
     # The connection's calls.
 
     def process_event(self, event: Any) -> None:
-        if self._link is not None and isinstance(event, Frame):
-            if event.opcode in (Opcode.BINARY, Opcode.CONT):
-                self._link.received(bytes(event.data))
-            elif event.opcode is Opcode.CLOSE:
-                self._link.lost("the service closed the connection")
-        else:
+        if not isinstance(event, Frame):
             super().process_event(event)
-            if self.response is not None:
-                self.transport.pause_reading()  # until there is a link
+            self.transport.pause_reading()  # until there is a link
+        elif event.opcode in (Opcode.BINARY, Opcode.CONT):
+            if self._link is not None:
+                self._link.received(bytes(event.data))
+            else:
+                self._early = (*self._early, bytes(event.data))
+        elif event.opcode is Opcode.CLOSE and self._link is not None:
+            self._link.lost("the service closed the connection")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -6,6 +6,7 @@ Everything happens in the calls of the transports: no request has a task of its 
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -339,8 +340,7 @@ class Connection(asyncio.Protocol):
     # The transport's calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none in name
 
     def data_received(self, data: bytes) -> None:
         if self._errand is None:

@@ -227,8 +227,8 @@ class Exchange:
                 self._finish([])
         except AnswerBroken as error:
             self._break_off(error)
+        if self._link is None:
             return
-        assert self._link is not None
         if self._caller.is_full:
             self._owed += len(data)
         else:

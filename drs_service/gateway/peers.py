@@ -13,6 +13,7 @@ Either has shown that it is at home in the same database; nothing secret is left
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 
@@ -39,8 +40,7 @@ class Cable(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none in name
         if self._on_connected is not None:
             self._on_connected(self)
 

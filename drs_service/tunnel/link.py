@@ -173,7 +173,12 @@ class Link:
     def received(self, data: Buffer) -> None:
         self._heard = self._loop.time()
         for event in self.tunnel.receive(data):
-            self._hear(event)
+            try:
+                self._hear(event)
+            except Exception:  # of one stream: the others are not to suffer
+                log.exception("a stream of a tunnel was not heard")
+                if isinstance(event, Opened | Head | Data | Trailers):
+                    self._break(event.stream)
         self._forget_gone()
         self.flush()
         if self.tunnel.failure is not None:
@@ -250,6 +255,12 @@ class Link:
             case Left():
                 if self._on_left is not None:
                     self._on_left(event)
+
+    def _break(self, stream: int) -> None:
+        party = self._parties.get(stream)
+        self.reset(stream, Code.INTERNAL)
+        if party is not None:
+            party.on_reset(Code.INTERNAL)
 
     def _keep_alive(self) -> None:
         if self._loop.time() - self._heard > SILENCE:

@@ -305,7 +305,9 @@ class Tunnel:
         return size + HEADER_SIZE
 
     def _line_up(self, stream: _Stream) -> None:
-        if not stream.ready and ((stream.queued and stream.credit) or (stream.ends and not stream.queued)):
+        if stream.ready or stream.ended:
+            return
+        if (stream.queued and stream.credit) or (stream.ends and not stream.queued):
             stream.ready = True
             self._line.append(stream)
 
