@@ -16,6 +16,7 @@ import uvicorn
 from litestar.types import ASGIApp
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from drs_service.allocating import keep_freed
 from drs_service.api import face
 from drs_service.api.answers import Json
 from drs_service.api.drs import service_info
@@ -262,6 +263,7 @@ async def serve(
     settings: Settings, listener: socket.socket, sharing: Sharing = ALONE, *, on_ready: Callable[[], None]
 ) -> None:
     """Answer requests on listener until SIGTERM or SIGINT; those in flight are finished first."""
+    keep_freed()
     async with open_app(settings, sharing) as web:
         # uvicorn raises the signal that stopped it once more at the end: let what is open here be closed first.
         for number in (signal.SIGTERM, signal.SIGINT):

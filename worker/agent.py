@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from drs_service.allocating import keep_freed
 from drs_service.errors import DirectoryUnreachable, JoinRefused, SessionEnded, TunnelAbsent
 from drs_service.tunnel.frames import VERSION, End, Hello, Leaving, Left
 from drs_service.tunnel.link import Link
@@ -205,6 +206,7 @@ async def run(
     on_linked: Callable[[], None],
 ) -> str:
     """An agent, until its session ends or SIGTERM or SIGINT. Why it ended, for people. JoinRefused, SessionEnded."""
+    keep_freed()
     credential = Credential(state_dir, service, join_token)
     agent = Agent(service, join_token, credential, target)
     leaving: set[asyncio.Task[None]] = set()

@@ -1,66 +1,62 @@
 """How an agent reaches the service: a websocket that it dials, through proxies and TLS as the environment says."""
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
 from websockets.typing import Subprotocol
 
 from drs_service.errors import JoinRefused, SessionEnded, SettingsInvalid, TunnelAbsent
 from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
 from drs_service.tunnel.link import Link
+from drs_service.tunnel.messages import Messages
 
 PATIENCE = 20.0  # seconds for a connection to be made
-MAX_MESSAGE = 1024**2  # bytes
+CLOSE_PATIENCE = 5.0  # seconds for what was written to be taken
 
 
 class Wire(ClientConnection):
-    """The websocket as the wire of a link: what comes goes to that at once, in no queue."""
+    """The websocket, once it is one, as the wire of a link."""
 
     is_writable = True
     _link: Link | None = None
-    _early: tuple[bytes, ...] = ()  # came with the answer that made this a websocket
 
     def carry(self, make: Callable[["Wire"], Link]) -> Link:
-        """Begin to be the wire of the link that make makes."""
-        self._link = link = make(self)
-        for one in self._early:
-            link.received(one)
-        self._early = ()
-        self.transport.resume_reading()
-        return link
+        """Begin to be the wire of the link that make makes. The service says nothing before that does."""
+        self._messages = Messages(masks=True)
+        self._link = make(self)
+        return self._link
 
     # The link's calls.
 
     def write(self, message: list[Buffer]) -> None:
-        if self.protocol.state is OPEN:
-            self.protocol.send_binary(b"".join(message))
-            self.send_data()
+        if not self._messages.is_closed:
+            self.transport.writelines(self._messages.send(message))
 
     def close(self) -> None:  # type: ignore[override]  # its own is a coroutine, which waits: nobody here does
-        if self.protocol.state is OPEN:
-            self.protocol.send_close(1000)
-            self.send_data()
-        self.loop.call_later(PATIENCE / 4, self.transport.abort)
+        self._messages.close()
+        self._reply()
+
+    def _reply(self) -> None:
+        messages = self._messages
+        if messages.replies:
+            self.transport.writelines(messages.replies)
+            messages.replies = []
+        if messages.is_closed:
+            self.transport.close()
+            self.loop.call_later(CLOSE_PATIENCE, self.transport.abort)
 
     # The connection's calls.
 
-    def process_event(self, event: Any) -> None:
-        if not isinstance(event, Frame):
-            super().process_event(event)
-            self.transport.pause_reading()  # until there is a link
-        elif event.opcode in (Opcode.BINARY, Opcode.CONT):
-            if self._link is not None:
-                self._link.received(bytes(event.data))
-            else:
-                self._early = (*self._early, bytes(event.data))
-        elif event.opcode is Opcode.CLOSE and self._link is not None:
-            self._link.lost("the service closed the connection")
+    def data_received(self, data: bytes) -> None:
+        if self._link is None:
+            super().data_received(data)
+            return
+        for piece in self._messages.receive(data):
+            self._link.received(piece)
+        self._reply()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -102,7 +98,6 @@ async def dial(service: str, credential: str, join_token: str | None) -> Wire:
             ping_interval=None,  # the tunnel has its own
             open_timeout=PATIENCE,
             close_timeout=PATIENCE,
-            max_size=MAX_MESSAGE,
             write_limit=(256 * 1024, 64 * 1024),
         )
     except InvalidStatus as error:

@@ -295,6 +295,7 @@ class Connection(asyncio.Protocol):
         self._errand: Errand | None = None
         self._transport: asyncio.Transport
         self._is_paused = False
+        self._keeps = False
         self._for_head = False
         self._is_raw = False  # what comes is no HTTP any more
         self._new_parser()
@@ -304,6 +305,8 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []
         self._trailers: Headers | None = None  # once the head is complete
         self._size = 0
+        self._length: int | None = None  # bytes of the body that have not come, if that is known
+        self._is_plain = False  # what comes is the rest of that
         self._is_done = False  # the answer has no body, whatever the parser waits for
 
     # The errand's calls.
@@ -347,9 +350,12 @@ class Connection(asyncio.Protocol):
             self._transport.abort()  # nobody asked
         elif self._is_raw:
             self._body(data)
+        elif self._is_plain:
+            self._feed_plain(data)
         else:
             try:
                 self._parser.feed_data(data)
+                self._is_plain = bool(self._length) and not self._is_done
             except httptools.HttpParserUpgrade as upgrade:
                 self._is_raw = True
                 if rest := data[upgrade.args[0] :]:
@@ -357,6 +363,15 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 if not self._is_done:
                     self._break(str(error))
+
+    def _feed_plain(self, data: bytes) -> None:
+        """What is left of a body whose length is known needs no parser."""
+        assert self._length
+        piece: Buffer = data if len(data) <= self._length else memoryview(data)[: self._length]
+        self._length -= len(piece)
+        self._body(piece)
+        if self._length == 0:
+            self._complete(keeps=self._keeps and len(piece) == len(data))
 
     def eof_received(self) -> bool:
         return False
@@ -398,12 +413,19 @@ class Connection(asyncio.Protocol):
             return
         self._trailers = []
         empty = self._for_head or status in {204, 304}
+        if not empty:
+            self._keeps = self._parser.should_keep_alive()
+            self._length = next(
+                (int(value) for name, value in self._headers if name.lower() == b"content-length"), None
+            )
         errand.answered(status, self._headers, ended=empty)
         if empty:
-            self._complete()
+            self._complete(keeps=self._parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         if not self._is_done:
+            if self._length:
+                self._length -= len(body)
             self._body(body)
 
     def on_message_complete(self) -> None:
@@ -412,21 +434,22 @@ class Connection(asyncio.Protocol):
         if self._trailers is None:  # that was an interim one
             self._headers, self._size = [], 0
         elif self._parser.get_status_code() != 101:
-            self._complete()
+            self._complete(keeps=self._parser.should_keep_alive())
 
     # ──
 
-    def _body(self, data: bytes) -> None:
+    def _body(self, data: Buffer) -> None:
         if self._errand is not None and not self._errand.body(data) and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 
-    def _complete(self) -> None:
+    def _complete(self, *, keeps: bool) -> None:
+        """keeps: whether the app leaves the connection open."""
         errand, self._errand = self._errand, None
         if errand is None:
             return
         self.resume_reading()
-        reusable = self._parser.should_keep_alive() and not self.is_full
+        reusable = keeps and not self.is_full
         trailers = self._trailers or []
         self._is_done = True
         if reusable:

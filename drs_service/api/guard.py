@@ -6,7 +6,7 @@ what changes anything must not come from a page of another origin, unless the op
 """
 
 import ipaddress
-from collections.abc import Awaitable, Collection, Iterable
+from collections.abc import Awaitable, Collection, Sequence
 from urllib.parse import urlsplit
 
 from litestar.enums import ScopeType
@@ -34,15 +34,8 @@ class Visitors:
         self._ours = {"localhost", hostname.lower()}
         self._known: set[bytes] = set()  # Host fields that were found to be ours; few, for all but an attacker
 
-    def refusal(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> DrsServiceError | None:
-        """Why a request is not meant for us; None if it is."""
-        hosts, origins = [], []
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"host":
-                hosts.append(value)
-            elif lower == b"origin":
-                origins.append(value)
+    def refusal(self, method: str, hosts: Sequence[bytes], origins: Sequence[bytes]) -> DrsServiceError | None:
+        """Why a request is not meant for us; None if it is. hosts, origins: all fields of these names."""
         if len(hosts) != 1 or not (hosts[0] in self._known or self._is_ours(hosts[0])):
             return HostUnknown()
         if method in SAFE or all(origin in self._trusted or self._is_our_page(origin) for origin in origins):
@@ -83,7 +76,12 @@ class Guard:
 
     def _examine(self, scope: HTTPScope) -> ASGIApp | None:
         """The answer to a request that is not meant for us; None if it is."""
-        refusal = self._visitors.refusal(scope["method"], scope["headers"])
+        headers = scope["headers"]
+        refusal = self._visitors.refusal(
+            scope["method"],
+            [value for name, value in headers if name == b"host"],
+            [value for name, value in headers if name == b"origin"],
+        )
         if refusal is None and hides_a_slash(scope, self._without_slashes):
             refusal = RouteNotFound()
         return refused(refusal) if refusal is not None else None

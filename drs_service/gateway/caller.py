@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import httptools
+import structlog
 
 from drs_service.errors import DrsServiceError, HeadersTooLarge, RequestLineTooLong, SessionNotFound
 from drs_service.gateway.exchange import Exchange, Request
@@ -17,12 +18,20 @@ from drs_service.tunnel.frames import Buffer, Headers
 if TYPE_CHECKING:
     from drs_service.gateway.gateway import Gateway
 
+log = structlog.get_logger()
+
 CLAIM = re.compile(rb"[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")
 PERHAPS = 32  # bytes with which that is decided
 SOCKET = re.compile(rb"/socket/([0-9a-z]{1,64})(?:[/?].*)?", re.DOTALL)
 
+TELLING = frozenset(
+    (b"authorization", b"content-length", b"cookie", b"host", b"origin", b"transfer-encoding", b"upgrade")
+)
+"""Names of the fields that we read ourselves."""
+
 MAX_TARGET = 64 * 1024  # bytes of a request line
 MAX_FIELDS = 64 * 1024  # bytes of all fields
+TOGETHER = 16 * 1024  # bytes that are copied, so that they are written at once
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
 KEEP_ALIVE = 75.0  # seconds that an idle connection is kept: beyond the 60 s for which proxies commonly keep theirs
 REST_PATIENCE = 30.0  # seconds, and
@@ -52,12 +61,16 @@ class Caller(asyncio.Protocol):
         self._in_message = False
         self._is_leaving = False  # nothing more is read
         self._is_given_up = False
+        self._is_plain = False  # what comes is the rest of a body
         self._is_paused = False
         self._rest = 0  # bytes that came after their answer
         self._url = b""
         self._headers: Headers = []
+        self._telling: dict[bytes, list[bytes]] = {}  # those of TELLING that are among them
         self._trailers: Headers | None = None  # once the head is complete
         self._size = 0
+        self._length = 0  # bytes of the body that have not come, if that is known
+        self._out: list[Buffer] = []  # to be written, together
 
     # The transport's calls.
 
@@ -67,6 +80,9 @@ class Caller(asyncio.Protocol):
             exchange.sent(data)
             return
         if self._is_leaving:
+            return
+        if self._is_plain:
+            self._feed_plain(data)
             return
         if exchange is None and not self._in_message:
             data = self._undecided + data
@@ -105,8 +121,20 @@ class Caller(asyncio.Protocol):
     # For the exchange.
 
     def write(self, data: Buffer) -> None:
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+        """Small pieces, such as a head and a body behind it, go out together."""
+        if not data:
+            return
+        if not self._out:
+            self._gateway.soon(self._write_out)
+        self._out.append(data)
+
+    def _write_out(self) -> None:
+        out, self._out = self._out, []
+        if out and not self._transport.is_closing():
+            if len(out) > 1 and sum(map(len, out)) <= TOGETHER:
+                self._transport.write(b"".join(out))
+            else:
+                self._transport.writelines(out)
 
     def pause_reading(self) -> None:
         if not self._is_paused and not self._transport.is_closing():
@@ -132,8 +160,7 @@ class Caller(asyncio.Protocol):
                 self._keeps = False
                 self.resume_reading()
             else:
-                self._is_leaving = True
-                self._transport.close()
+                self._close()
         elif exchange is not None and self._in_message:
             self._rest = 1
             self._keeps = True
@@ -145,6 +172,7 @@ class Caller(asyncio.Protocol):
 
     def abort(self) -> None:
         self._is_leaving = True
+        self._write_out()
         self._transport.abort()
 
     # For the gateway.
@@ -176,13 +204,29 @@ class Caller(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgraded(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError:
+            log.exception("a request was not heard")
+            self.abort()
         except httptools.HttpParserError:
             self._not_http()
+        else:
+            self._is_plain = self._in_message and self._length > 0
+
+    def _feed_plain(self, data: bytes) -> None:
+        """What is left of a body whose length is known needs no parser."""
+        piece: Buffer = data if len(data) <= self._length else memoryview(data)[: self._length]
+        self.on_body(piece)
+        if self._length == 0:
+            self._is_plain = False
+            self._parser = httptools.HttpRequestParser(self)
+            self.on_message_complete()
+            if len(piece) < len(data) and not self._is_leaving:
+                self.data_received(data[len(piece) :])
 
     def on_message_begin(self) -> None:
         self._in_message = True
         self._since = self._gateway.now()
-        self._url, self._headers, self._trailers, self._size = b"", [], None, 0
+        self._url, self._headers, self._telling, self._trailers, self._size = b"", [], {}, None, 0
         if self._exchange is not None:
             # RFC 9112 9.3.2: who sends the next request before it has the answer must be ready to send it again.
             self._is_leaving = True
@@ -195,8 +239,15 @@ class Caller(asyncio.Protocol):
         if self._is_leaving:
             return
         self._size += len(name) + len(value) + 4
-        if self._size <= MAX_FIELDS:
-            (self._headers if self._trailers is None else self._trailers).append((name, value))
+        if self._size > MAX_FIELDS:
+            return
+        if self._trailers is not None:
+            self._trailers.append((name, value))
+            return
+        self._headers.append((name, value))
+        lower = name.lower()
+        if lower in TELLING:
+            self._telling.setdefault(lower, []).append(value)
 
     def on_headers_complete(self) -> None:
         if self._is_leaving:
@@ -211,14 +262,15 @@ class Caller(asyncio.Protocol):
         else:
             exchange.begin()
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: Buffer) -> None:
+        if self._length:
+            self._length -= len(body)
         if self._is_leaving:
             return
         if self._rest:
             self._rest += len(body)
             if self._rest > REST_MOST:
-                self._is_leaving = True
-                self._transport.close()
+                self._close()
         elif self._exchange is not None:
             self._exchange.sent(body)
 
@@ -234,8 +286,7 @@ class Caller(asyncio.Protocol):
             if self._keeps:
                 self._next()
             else:
-                self._is_leaving = True
-                self._transport.close()
+                self._close()
         elif exchange is not None and not exchange.has_all:
             exchange.sent_all(self._trailers or [])
 
@@ -243,26 +294,26 @@ class Caller(asyncio.Protocol):
 
     def _asked(self) -> tuple[Request, DrsServiceError | None]:
         """The request, and what is wrong with it."""
-        headers = self._headers
+        telling, parser = self._telling, self._parser
         found = SOCKET.fullmatch(self._url)
         session_id = found[1].decode() if found else ""
         rest = self._url[found.end(1) :] if found else b""
-        bearer = next((heads.bearer(value) for name, value in headers if name.lower() == b"authorization"), None)
-        secrets = heads.cookie_of(headers, heads.COOKIE + session_id.encode())
+        bearer = heads.bearer(telling[b"authorization"][0]) if b"authorization" in telling else None
+        secrets = heads.cookie_of(telling.get(b"cookie", ()), heads.COOKIE + session_id.encode())
+        if bearer:
+            secrets.append(bearer)
+        self._length = int(telling[b"content-length"][0]) if b"content-length" in telling else 0
         request = Request(
-            method=self._parser.get_method(),
+            method=parser.get_method(),
             session_id=session_id,
             target=rest if rest.startswith(b"/") else b"/" + rest,
-            headers=headers,
-            secrets=(*secrets, *([bearer] if bearer else [])),
+            headers=self._headers,
+            secrets=secrets,
             bearer=bearer,
-            has_body=any(
-                name.lower() == b"transfer-encoding" or (name.lower() == b"content-length" and value.strip() != b"0")
-                for name, value in headers
-            ),
-            upgrades=self._parser.should_upgrade(),
-            http_1_1=self._parser.get_http_version() == "1.1",
-            keep_alive=self._parser.should_keep_alive(),
+            has_body=self._length > 0 or b"transfer-encoding" in telling,
+            upgrades=parser.should_upgrade(),
+            http_1_1=parser.get_http_version() == "1.1",
+            keep_alive=parser.should_keep_alive(),
         )
         return request, self._fault(request)
 
@@ -271,15 +322,18 @@ class Caller(asyncio.Protocol):
             return RequestLineTooLong()
         if self._size > MAX_FIELDS:
             return HeadersTooLarge()
-        refusal = self._gateway.refusal(request.method, request.headers, upgrades=request.upgrades)
+        telling = self._telling
+        refusal = self._gateway.refusal(
+            request.method, telling.get(b"host", ()), telling.get(b"origin", ()), upgrades=request.upgrades
+        )
         if refusal is not None:
             return refusal
         return SessionNotFound() if not request.session_id else None
 
     def _is_other_upgrade(self) -> bool:
         """RFC 9110 7.8: a server may ignore Upgrade. The parser does not: see `_upgraded`."""
-        return self._parser.should_upgrade() and not any(
-            name.lower() == b"upgrade" and value.strip().lower() == b"websocket" for name, value in self._headers
+        return self._parser.should_upgrade() and all(
+            value.strip().lower() != b"websocket" for value in self._telling.get(b"upgrade", ())
         )
 
     def _upgraded(self, behind: bytes) -> None:
@@ -307,7 +361,11 @@ class Caller(asyncio.Protocol):
             self.abort()
             return
         self.write(self._gateway.not_http())
+        self._close()
+
+    def _close(self) -> None:
         self._is_leaving = True
+        self._write_out()
         self._transport.close()
 
     def _next(self) -> None:
@@ -323,6 +381,7 @@ class Caller(asyncio.Protocol):
     def _give_back(self, data: bytes) -> None:
         """The connection is uvicorn's again."""
         self._give_up()
+        self._write_out()
         self._transport.set_protocol(self._front)
         if not self.is_full:
             self._front.resume_writing()

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from websockets.datastructures import Headers as Fields
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -24,13 +22,14 @@ from drs_service.errors import DrsServiceError, JoinRefused
 from drs_service.tunnel import heads
 from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
 from drs_service.tunnel.link import Link
+from drs_service.tunnel.messages import Messages
+from drs_service.usecases.tunnels import Held
 
 if TYPE_CHECKING:
     from drs_service.gateway.gateway import Gateway
 
-MAX_MESSAGE = 1024**2  # bytes; ours have MESSAGE
 HANDSHAKE_PATIENCE = 30.0  # seconds
-CLOSE_PATIENCE = 5.0  # seconds for the other end to close as well
+CLOSE_PATIENCE = 5.0  # seconds for what was written to be taken
 
 
 class Door(asyncio.Protocol):
@@ -41,24 +40,27 @@ class Door(asyncio.Protocol):
         self._gateway = gateway
         self._front = front
         self._transport = transport
-        self._websocket = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_MESSAGE)
-        self._link: Link | None = None
+        self._handshake = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
+        self._messages = Messages(masks=False)
+        self._held: Held | None = None  # once the agent may have the tunnel
+        self._link: Link | None = None  # once it has spoken
         self._joining: asyncio.Task[None] | None = None
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_PATIENCE, transport.abort)
 
     # The transport's calls.
 
     def data_received(self, data: bytes) -> None:
-        websocket = self._websocket
-        websocket.receive_data(data)
-        for event in websocket.events_received():
-            if isinstance(event, Frame):
-                self._hear(event)
-            elif isinstance(event, Request):
+        if self._held is not None:
+            self._hear(data)
+            return
+        handshake = self._handshake
+        handshake.receive_data(data)
+        for event in handshake.events_received():
+            if isinstance(event, Request):
                 self._transport.pause_reading()
                 self._joining = asyncio.create_task(self._join(event))
-        self._pass_on()
-        if websocket.handshake_exc is not None and self._joining is None:
+        if handshake.handshake_exc is not None and self._joining is None:
+            self._answer()
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,16 +83,12 @@ class Door(asyncio.Protocol):
     # The link's calls.
 
     def write(self, message: list[Buffer]) -> None:
-        if self._websocket.state is OPEN:
-            self._websocket.send_binary(b"".join(message))
-            self._pass_on()
+        if not self._messages.is_closed:
+            self._transport.writelines(self._messages.send(message))
 
     def close(self) -> None:
-        if self._websocket.state is OPEN:
-            self._websocket.send_close(1000)
-            self._pass_on()
-        self._deadline.cancel()
-        self._deadline = asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self._transport.abort)
+        self._messages.close()
+        self._reply()
 
     def abort(self) -> None:
         self._transport.abort()
@@ -98,10 +96,11 @@ class Door(asyncio.Protocol):
     # ──
 
     async def _join(self, request: Request) -> None:
-        response = self._websocket.accept(request)
+        handshake, held = self._handshake, None
+        response = handshake.accept(request)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             try:
-                if self._websocket.subprotocol != SUBPROTOCOL:
+                if handshake.subprotocol != SUBPROTOCOL:
                     raise JoinRefused(f"The subprotocol is {SUBPROTOCOL}.")
                 credential = heads.bearer((request.headers.get("Authorization") or "").encode())
                 held = await self._gateway.attached(
@@ -110,33 +109,39 @@ class Door(asyncio.Protocol):
             except DrsServiceError as error:
                 response = refusal(error)
         self._joining = None
-        self._deadline.cancel()
-        self._websocket.send_response(response)
-        self._pass_on()
-        if self._websocket.state is OPEN:
-            self._link = self._gateway.linked(held, self)
-            self._transport.resume_reading()
-        else:
+        handshake.send_response(response)
+        self._answer()
+        if held is None:
             self._transport.close()
+        else:
+            self._held = held
+            self._transport.resume_reading()
 
-    def _hear(self, frame: Frame) -> None:
-        if self._link is None:
-            return
-        if frame.opcode in (Opcode.BINARY, Opcode.CONT):
-            # Where one message ends and another begins says nothing.
-            self._link.received(bytes(frame.data))
-        elif frame.opcode is Opcode.TEXT:
-            self._websocket.send_close(1003)
-        elif frame.opcode is Opcode.CLOSE:
-            self._link.lost("the agent closed the connection")
-
-    def _pass_on(self) -> None:
-        """What the websocket has to say itself."""
-        for data in self._websocket.data_to_send():
+    def _answer(self) -> None:
+        for data in self._handshake.data_to_send():
             if data:
                 self._transport.write(data)
-            else:
-                self._transport.close()
+
+    def _hear(self, data: bytes) -> None:
+        pieces = self._messages.receive(data)
+        if self._link is None:
+            # The agent speaks first: until then it may not have understood that this is a websocket.
+            assert self._held is not None
+            self._deadline.cancel()
+            self._link = self._gateway.linked(self._held, self)
+        for piece in pieces:
+            self._link.received(piece)
+        self._reply()
+
+    def _reply(self) -> None:
+        """Say what the websocket has to say itself."""
+        messages = self._messages
+        if messages.replies:
+            self._transport.writelines(messages.replies)
+            messages.replies = []
+        if messages.is_closed:
+            self._transport.close()
+            asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self._transport.abort)
 
 
 def refusal(error: DrsServiceError) -> Response:

@@ -44,7 +44,7 @@ class Request:
     session_id: str
     target: bytes
     headers: Headers
-    secrets: tuple[bytes, ...]
+    secrets: list[bytes]
     bearer: bytes | None
     """One of them, if it came as a bearer token."""
     has_body: bool
@@ -78,7 +78,7 @@ class Exchange:
         self._is_answered = False  # a final head has gone out
         self._link: Link | None = None
         self._stream = 0
-        self._early: list[bytes] = []  # bytes that came before there was a stream
+        self._early: list[Buffer] = []  # bytes that came before there was a stream
         self._trailers: Headers = []
         self._came = 0  # bytes of the body
         self._owed = 0  # bytes that are written, and not consumed for the caller is slow
@@ -142,7 +142,7 @@ class Exchange:
 
     # From the caller.
 
-    def sent(self, data: bytes) -> None:
+    def sent(self, data: Buffer) -> None:
         """Bytes of the body, or of what was switched to."""
         self._came += len(data)
         if self.is_over:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from drs_service.gateway.exchange import Exchange
 from drs_service.gateway.peers import Peers
 from drs_service.gateway.ways import Holding, Ways
 from drs_service.tunnel import heads
-from drs_service.tunnel.frames import VERSION, End, Headers, Hello, Leaving, Left
+from drs_service.tunnel.frames import VERSION, End, Hello, Leaving, Left
 from drs_service.tunnel.link import Link, Wire
 from drs_service.usecases.tunnels import Activity, Fate, Held, Tunnels
 
@@ -30,6 +30,7 @@ BEAT = 3.0  # seconds between words to the database
 TICK = 1.0  # seconds between looks at what takes too long
 HANDOVER = 5.0  # seconds that agents get to dial another node, before this one ends
 HANDOVER_LOOK = 0.1
+MOST_KNOWN = 1000  # addresses and origins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Gateway:
         self.is_draining = False
         self.max_body = bounds.max_body
         self.now = asyncio.get_running_loop().time
+        self.soon = asyncio.get_running_loop().call_soon
         self.peers = Peers(tunnels, find=self._held_link)
         self.ways = Ways(tunnels, self.peers, grace=bounds.grace_seconds)
         self._tunnels = tunnels
@@ -60,6 +62,7 @@ class Gateway:
         self._scheme, self._host, self._path = public.scheme, public.netloc, public.path.rstrip("/")
         self._public_origin = heads.origin_of(public_url)
         self._origins: dict[str, frozenset[bytes]] = {}
+        self._told: dict[str, heads.Caller] = {}
         self._leaving: set[Link] = set()  # of sessions that are held elsewhere by now, with requests under way
         self._word_is_due = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,20 +96,27 @@ class Gateway:
         return f"{self._path}/socket/{session_id}".encode("ascii")
 
     def told(self, address: str) -> heads.Caller:
-        return heads.Caller(address=address, scheme=self._scheme, host=self._host)
+        found = self._told.get(address)
+        if found is None:
+            if len(self._told) > MOST_KNOWN:
+                self._told.clear()
+            found = self._told[address] = heads.Caller(address=address, scheme=self._scheme, host=self._host)
+        return found
 
     def origins(self, target: str) -> frozenset[bytes]:
         """Under which an app may know itself, and so refer to itself."""
         found = self._origins.get(target)
         if found is None:
-            if len(self._origins) > 1000:
+            if len(self._origins) > MOST_KNOWN:
                 self._origins.clear()
             found = self._origins[target] = frozenset((self._public_origin, heads.origin_of(target)))
         return found
 
-    def refusal(self, method: bytes, headers: Headers, *, upgrades: bool) -> DrsServiceError | None:
+    def refusal(
+        self, method: bytes, hosts: Sequence[bytes], origins: Sequence[bytes], *, upgrades: bool
+    ) -> DrsServiceError | None:
         """Why a request is not meant for us, if so. A page of another origin could switch without being asked."""
-        return self._visitors.refusal("POST" if upgrades else method.decode("ascii"), headers)
+        return self._visitors.refusal("POST" if upgrades else method.decode("ascii"), hosts, origins)
 
     def head_too_large(self) -> DrsServiceError:
         return HeadersTooLarge()

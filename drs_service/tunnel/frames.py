@@ -9,7 +9,7 @@ import msgspec
 
 Header = tuple[bytes, bytes]
 Headers = list[Header]
-Buffer = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 VERSION: Final = 1
 SUBPROTOCOL: Final = "drs-tunnel.1"

@@ -1,7 +1,7 @@
 """What becomes of the fields of a request and of an answer on their way through a tunnel. No I/O."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from drs_service.tunnel.frames import Headers
@@ -27,17 +27,21 @@ FORWARDED = frozenset(
 OF_THE_ORIGIN = frozenset(
     (b"alt-svc", b"clear-site-data", b"nel", b"public-key-pins", b"report-to", b"strict-transport-security")
 )
+# All of a request that do not pass as they are.
+OF_INTEREST = HOP_BY_HOP | FORWARDED | {b"authorization", b"cookie", b"x-forwarded-for"}
 COOKIE = b"drs_session_"
 """What the names of our own cookies begin with: they are for us, and the app's are never called so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """What the app is told of who asks."""
 
-    address: str
-    scheme: str
-    host: str
+    def __init__(self, *, address: str, scheme: str, host: str) -> None:
+        self.address = address.encode("latin-1", "replace")
+        self.fields: Headers = [
+            (b"X-Forwarded-Proto", scheme.encode("latin-1")),
+            (b"X-Forwarded-Host", host.encode("latin-1")),
+        ]
 
 
 def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes | None) -> Headers:
@@ -45,31 +49,24 @@ def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes
 
     secret: the bearer token with which the caller may drive the session, if it came as one: that is not the app's.
     """
-    unwanted = HOP_BY_HOP | named_by_connection(headers)
+    named = named_by_connection(headers)
     kept: Headers = []
     came_through = caller.address
     for name, value in headers:
         lower = name.lower()
-        if lower in unwanted or lower in FORWARDED:
-            if lower == b"te" and value.strip().lower() == b"trailers":
+        if lower not in OF_INTEREST and lower not in named:
+            kept.append((name, value))
+        elif lower == b"te":
+            if value.strip().lower() == b"trailers":
                 kept.append((name, value))
-            continue
-        if lower == b"x-forwarded-for":
-            came_through = f"{value.decode('latin-1')}, {caller.address}"
-            continue
-        if lower == b"cookie":
-            value = without_ours(value)
-            if not value:
-                continue
-        elif lower == b"authorization" and secret is not None and bearer(value) == secret:
-            continue
-        kept.append((name, value))
-    kept += (
-        (b"X-Forwarded-For", came_through.encode("latin-1")),
-        (b"X-Forwarded-Proto", caller.scheme.encode("latin-1")),
-        (b"X-Forwarded-Host", caller.host.encode("latin-1")),
-        (b"X-Forwarded-Prefix", prefix),
-    )
+        elif lower == b"x-forwarded-for":
+            came_through = value + b", " + caller.address
+        elif lower == b"cookie":
+            if value := without_ours(value):
+                kept.append((name, value))
+        elif lower == b"authorization" and (secret is None or bearer(value) != secret):
+            kept.append((name, value))
+    kept += ((b"X-Forwarded-For", came_through), *caller.fields, (b"X-Forwarded-Prefix", prefix))
     return kept
 
 
@@ -107,16 +104,10 @@ def bearer(authorization: bytes) -> bytes | None:
     return token.strip() if scheme.lower() == b"bearer" else None
 
 
-def cookie_of(headers: Headers, name: bytes) -> list[bytes]:
+def cookie_of(cookies: Iterable[bytes], name: bytes) -> list[bytes]:
     """The values under which a cookie is there; a browser may have several of one name."""
-    found = []
-    for field, value in headers:
-        if field.lower() == b"cookie":
-            for pair in value.split(b";"):
-                key, _, said = pair.strip().partition(b"=")
-                if key == name:
-                    found.append(said)
-    return found
+    pairs = [pair.strip().partition(b"=") for one in cookies for pair in one.split(b";")]
+    return [value for key, _, value in pairs if key == name]
 
 
 def without_ours(cookies: bytes) -> bytes:
