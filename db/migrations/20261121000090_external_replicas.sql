@@ -11,7 +11,13 @@ ALTER TABLE replicas DROP CONSTRAINT replicas_place_key_unique;
 CREATE UNIQUE INDEX replicas_good_key_unique ON replicas (place, md5(key)) WHERE damaged_at IS NULL;
 
 -- migrate:down
-DELETE FROM replicas WHERE stamp IS NOT NULL;
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM replicas WHERE stamp IS NOT NULL) THEN
+        RAISE EXCEPTION 'there are copies in external places, which the schema before this one cannot tell: '
+            'empty these first, with drs-service places drain NAME';
+    END IF;
+END $$;
 DROP INDEX replicas_good_key_unique;
 ALTER TABLE replicas
     DROP COLUMN stamp,

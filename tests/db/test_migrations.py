@@ -24,6 +24,7 @@ from tests.support.deadline import until
 from tests.support.postgres import Postgres
 from tests.support.rows import digest_of, digest_of_bytes, incoming
 
+EXTERNAL = "20261121000090"
 MIGRATIONS = Path(__file__).parents[2] / "db" / "migrations"
 
 # Everything that migrations can make, as Postgres itself describes it.
@@ -258,6 +259,20 @@ async def test_down_takes_everything_away_and_up_brings_the_same_back(empty_data
         assert await connection.fetchval(types) == 0
     await asyncio.to_thread(migrate.migrate, empty_database_url)
     assert await catalog(empty_database_url) == before
+
+
+async def test_files_of_others_are_not_forgotten_on_the_way_down(database_url: str) -> None:
+    adopted = "INSERT INTO blobs VALUES (sha256('a'), 1); INSERT INTO replicas VALUES (sha256('a'), 'archive', 'a.bam')"
+    await administer(database_url, f"{adopted}; UPDATE replicas SET stamp = '1-1'")
+    for _ in filter(lambda version: version > EXTERNAL, schema.expected()):
+        dbmate(database_url, "rollback")
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        dbmate(database_url, "rollback")
+    assert b"there are copies in external places" in raised.value.stderr
+    async with connected(database_url) as connection:
+        assert await connection.fetchval("SELECT key FROM replicas") == "a.bam"
+        await connection.execute("DELETE FROM replicas")
+    dbmate(database_url, "rollback")
 
 
 async def test_an_operators_dbmate_makes_the_same_schema(empty_database_url: str, database_url: str) -> None:
