@@ -1,8 +1,17 @@
 """The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -207,10 +216,15 @@ class BlobStore:
 
         StorageUnavailable.
         """
-        try:
+        with self._failing_to("delete a blob"):
             await self._driver.delete(key_for(digest))
+
+    @contextmanager
+    def _failing_to(self, do: str) -> Iterator[None]:
+        try:
+            yield
         except StorageUnavailable as error:
-            raise StorageUnavailable(f"{self.place} did not delete a blob. {error}", **error.facts) from error
+            raise StorageUnavailable(f"{self.place} did not {do}. {error}", **error.facts) from error
 
     async def enumerate(self) -> AsyncIterator[Stored]:
         """Every blob in the place, in the order of the digests."""
@@ -268,10 +282,11 @@ class BlobStore:
 
     async def clean(self) -> int:
         """Forget what processes that are gone left half received or probed; returns how many were received."""
-        async for entry in self._driver.keys(PROBES):
-            if entry.published < datetime.now(UTC) - LONGEST_PROBE:
-                await self._driver.delete(entry.key)
-        return await self._driver.clean()
+        with self._failing_to("delete what was left behind"):
+            async for entry in self._driver.keys(PROBES):
+                if entry.published < datetime.now(UTC) - LONGEST_PROBE:
+                    await self._driver.delete(entry.key)
+            return await self._driver.clean()
 
     async def probe(self) -> None:
         """Raise what an upload would raise if the place cannot be used now."""

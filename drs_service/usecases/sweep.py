@@ -4,7 +4,8 @@ Sweeping and uploading the same bytes take the same lock on their digest. Whoeve
 done: an upload finds the bytes gone and publishes them again, a sweep finds the row and lets them be.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,13 +15,14 @@ from drs_service.blobs.store import BlobStore, Stored
 from drs_service.db import archived, blobs, clock, releases, replicas, uploads
 from drs_service.db.pool import Database
 from drs_service.domain.digest import Digest
-from drs_service.errors import StoreMismatch, Unavailable
+from drs_service.errors import StorageUnavailable, StoreMismatch, Unavailable
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.usecases.places import Places
 
 log = structlog.get_logger()
 
 BATCH = 1000  # blobs looked up at once
+MOST_REFUSED = 100  # deletions in a row: whatever else is there is not asked for any more
 
 
 @dataclass(slots=True)
@@ -49,16 +51,28 @@ class Sweep:
 
         What a place lists as archived is noted on the way. before must lie further back than the longest upload, or
         copying, takes from its bytes to its row.
+
+        Whatever cannot be forgotten, the rest is. StorageUnavailable then, if the primary does not answer, or any place
+        refuses to delete.
         """
-        swept = Swept(released=await self._forget_released(before, attempt))
-        await self._sweep(self._store, swept, before, attempt)
+        swept = Swept()
+        setbacks: list[StorageUnavailable] = []
+        with put_off(setbacks):
+            await self._forget_released(swept, before, attempt)
+        with put_off(setbacks):
+            await self._sweep(self._store, swept, before, attempt)
         for place in self._places.others:
             try:
                 await self._places.check(place)
                 await self._sweep(place, swept, before, attempt)
             except (Unavailable, StoreMismatch) as error:
                 log.warning("a place was not swept", place=place.place, error=str(error), **error.facts)
-        swept.unfinished += await self._forget_waiting(before)
+                if isinstance(error, StorageUnavailable) and is_refusal(error):
+                    setbacks.append(error)
+        with put_off(setbacks):
+            swept.unfinished += await self._forget_waiting(before)
+        if setbacks:
+            raise setbacks[0]
         return swept
 
     async def run_after(self, grace: timedelta, attempt: Attempt = UNQUEUED) -> Swept:
@@ -68,7 +82,7 @@ class Sweep:
         return await self.run(before=now - grace, attempt=attempt)
 
     async def _sweep(self, store: BlobStore, swept: Swept, before: datetime, attempt: Attempt) -> None:
-        swept.unfinished += await store.clean()
+        refusals = Refusals()
         batch: list[Stored] = []
         async for stored in store.enumerate():
             swept.seen += 1
@@ -76,9 +90,11 @@ class Sweep:
             if stored.published < before:
                 batch.append(stored)
             if len(batch) == BATCH:
-                swept.forgotten += await self._forget_orphans(store, batch)
+                swept.forgotten += await self._forget_orphans(store, batch, refusals)
                 batch = []
-        swept.forgotten += await self._forget_orphans(store, batch)
+        swept.forgotten += await self._forget_orphans(store, batch, refusals)
+        swept.unfinished += await store.clean()
+        refusals.tell()
 
     async def _forget_waiting(self, before: datetime) -> int:
         """Forget what waits for the rest of an upload that nobody knows any more."""
@@ -93,25 +109,27 @@ class Sweep:
                 forgotten += 1
         return forgotten
 
-    async def _forget_orphans(self, store: BlobStore, batch: list[Stored]) -> int:
+    async def _forget_orphans(self, store: BlobStore, batch: list[Stored], refusals: "Refusals") -> int:
         digests = [stored.digest for stored in batch]
         async with self._database.connection() as connection:
             known = await replicas.known(connection, store.place, digests)
             if put_away := [one.digest for one in batch if one.archived]:
                 await archived.listed(connection, store.place, put_away)
-        return sum([await self._forget_in(store, digest) for digest in digests if digest not in known])
+        orphans = [digest for digest in digests if digest not in known]
+        return sum([await refusals.deleted(self._forget_in(store, digest)) for digest in orphans])
 
-    async def _forget_released(self, before: datetime, attempt: Attempt) -> int:
-        forgotten = 0
+    async def _forget_released(self, swept: Swept, before: datetime, attempt: Attempt) -> None:
+        refusals = Refusals()
         after = b""
         while True:
             async with self._database.connection() as connection:
                 batch = await releases.select(connection, before=before, after=after, limit=BATCH)
             if not batch:
-                return forgotten
-            forgotten += sum([await self.settle(digest) for digest in batch])
-            attempt.progress(forgotten, None, "blobs released")
+                break
+            swept.released += sum([await refusals.deleted(self.settle(digest)) for digest in batch])
+            attempt.progress(swept.released, None, "blobs released")
             after = batch[-1].raw
+        refusals.tell()
 
     async def settle(self, digest: Digest) -> bool:
         """Forget a blob, its row and its bytes, unless an object or an upload refers to it."""
@@ -145,3 +163,44 @@ class Sweep:
                 return False
             await store.delete(digest)
             return True
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Of a place that does not let us delete everything."""
+
+    first: StorageUnavailable | None = None
+    in_a_row: int = 0
+
+    async def deleted(self, deleting: Awaitable[bool]) -> bool:
+        """What deleting returns; false if it was refused. StorageUnavailable if that is the last thing to be tried."""
+        try:
+            is_done = await deleting
+        except StorageUnavailable as error:
+            self.first = self.first or error
+            self.in_a_row += 1
+            if not is_refusal(error) or self.in_a_row == MOST_REFUSED:
+                raise
+            return False
+        if is_done:
+            self.in_a_row = 0
+        return is_done
+
+    def tell(self) -> None:
+        """Raise the first one."""
+        if self.first is not None:
+            raise self.first
+
+
+def is_refusal(error: StorageUnavailable) -> bool:
+    """Whether the place answers, and will say the same of this again."""
+    return bool(error.facts.get("refused"))
+
+
+@contextmanager
+def put_off(setbacks: list[StorageUnavailable]) -> Iterator[None]:
+    """Go on behind the block, whatever the storage has said in it."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        setbacks.append(error)

@@ -24,6 +24,7 @@ from tests.support.bucket import Bucket
 from tests.support.deadline import once
 from tests.support.frozen import SOON, working
 from tests.support.moody import Moody, moody
+from tests.support.rows import incoming
 from tests.support.s3 import S3Server
 from tests.support.server import Service
 from tests.support.stubborn import WAYS, Stubborn
@@ -135,6 +136,23 @@ async def test_where_nothing_may_be_deleted_all_else_works_and_nothing_is_half_d
     front.refuses = lambda _: False
     await parts.sweep.run(before=LATER)
     assert len(bucket.blobs()) == 1
+
+
+async def test_one_file_that_may_not_be_deleted_keeps_no_other_from_going(
+    parts: Parts, front: Moody, bucket: Bucket
+) -> None:
+    mirror = parts.places.get("mirror")
+    assert mirror is not None
+    for store in (parts.store, parts.store, mirror):
+        async with store.receive(incoming(secrets.token_bytes(SIZE)).source) as arrival:
+            await arrival.keep()
+    locked = min(bucket.blobs())
+    front.refusal = 403, "AccessDenied"
+    front.refuses = lambda request: request.method == "DELETE" and request.path.endswith(locked)
+    with pytest.raises(StorageUnavailable, match="primary did not delete"):
+        await parts.sweep.run(before=LATER)
+    assert bucket.blobs() == [locked]
+    assert [stored async for stored in mirror.enumerate()] == []
 
 
 async def test_a_place_where_nothing_may_be_deleted_is_not_emptied(
