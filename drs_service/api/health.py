@@ -19,7 +19,9 @@ class Alive(msgspec.Struct):
 
 
 class Readiness(msgspec.Struct):
-    """A part maps to `ok` or to what is wrong with it. `storage NAME` is a further place: the rest can do without."""
+    """A part maps to `ok` or to what is wrong with it. `storage NAME` is a further place: the rest can do without, as
+    it can with a storage that lets nobody delete.
+    """
 
     status: str
     parts: dict[str, str]

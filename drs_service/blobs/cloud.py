@@ -127,8 +127,8 @@ class CloudDriver:
     async def clean(self) -> int:
         return await self._owner.clean()
 
-    async def probe(self) -> None:
-        await self._probing.probe()
+    async def probe(self) -> str | None:
+        return await self._probing.probe()
 
     async def close(self) -> None:
         await self._probing.close()

@@ -203,8 +203,11 @@ class BlobDriver(Protocol):
     async def clean(self) -> int:
         """Forget what processes that are gone have left staged. Returns how many they were."""
 
-    async def probe(self) -> None:
-        """Prove that the place can be read and written; raise what a write would raise."""
+    async def probe(self) -> str | None:
+        """Prove that the place can be read and written; raise what a write would raise.
+
+        Returns what is wrong besides: that it lets nobody delete.
+        """
 
     async def close(self) -> None:
         """Let go of threads and connections. Nothing is called after it."""

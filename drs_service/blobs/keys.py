@@ -4,6 +4,7 @@
     identity/<uuid>               empty; the database that knows the blobs has this id. Exactly one in a place
     place/<name>                  empty; the settings call this place so. At most one in a place
     probe/<random>                a driver trying itself out; there for an instant
+    probe/kept                    the same where nothing may be deleted: it stays, for all who try
 
 Two levels of fan-out keep a directory of ten million blobs at about 150 entries. What is staged has no key: where a
 driver puts it is the driver's business.
@@ -18,6 +19,7 @@ BLOBS = "sha256/"
 IDENTITIES = "identity/"
 NAMES = "place/"
 PROBES = "probe/"
+KEPT_PROBE = f"{PROBES}kept"
 
 
 def key_for(digest: Digest) -> str:

@@ -23,7 +23,17 @@ from drs_service.blobs.driver import BlobDriver, Buffer, Condition, Direct, Entr
 from drs_service.blobs.external import ExternalFiles
 from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.hashing import Hashing
-from drs_service.blobs.keys import BLOBS, IDENTITIES, NAMES, PROBES, digest_of, identity_key, key_for, name_key
+from drs_service.blobs.keys import (
+    BLOBS,
+    IDENTITIES,
+    KEPT_PROBE,
+    NAMES,
+    PROBES,
+    digest_of,
+    identity_key,
+    key_for,
+    name_key,
+)
 from drs_service.blobs.receiving import Arrival, Receiving
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
@@ -284,13 +294,13 @@ class BlobStore:
         """Forget what processes that are gone left half received or probed; returns how many were received."""
         with self._failing_to("delete what was left behind"):
             async for entry in self._driver.keys(PROBES):
-                if entry.published < datetime.now(UTC) - LONGEST_PROBE:
+                if entry.key != KEPT_PROBE and entry.published < datetime.now(UTC) - LONGEST_PROBE:
                     await self._driver.delete(entry.key)
             return await self._driver.clean()
 
-    async def probe(self) -> None:
-        """Raise what an upload would raise if the place cannot be used now."""
-        await self._driver.probe()
+    async def probe(self) -> str | None:
+        """Raise what an upload would raise if the place cannot be used now; return what is wrong besides."""
+        return await self._driver.probe()
 
     async def close(self) -> None:
         await self._driver.close()

@@ -24,7 +24,7 @@ class Finding:
     part: str
     fault: str | None
     needed: bool = True
-    """Whether the service can do nothing right without it."""
+    """Whether the service can do nothing right while it is wrong."""
 
 
 class Health:
@@ -43,9 +43,9 @@ class Health:
         others = asyncio.gather(*(examine(f"storage {one.place}", self._try(one)) for one in self._places.others))
         return [*await needed, *(replace(finding, needed=False) for finding in await others)]
 
-    async def _try(self, store: BlobStore) -> None:
+    async def _try(self, store: BlobStore) -> str | None:
         await self._places.check(store)
-        await store.probe()
+        return await store.probe()
 
     async def _ask_database(self) -> None:
         async with self._database.connection() as connection:
@@ -56,10 +56,11 @@ class Health:
             await schema.check(connection)
 
 
-async def examine(part: str, question: Awaitable[None]) -> Finding:
+async def examine(part: str, question: Awaitable[str | None]) -> Finding:
+    """What question returns is a fault that one can live with."""
     try:
         async with asyncio.timeout(PATIENCE):
-            await question
+            return Finding(part, await question, needed=False)
     except TimeoutError:
         return Finding(part, f"does not answer within {PATIENCE:g} seconds")
     except DrsServiceError as error:
@@ -67,4 +68,3 @@ async def examine(part: str, question: Awaitable[None]) -> Finding:
     except Exception as error:  # whatever it is, it is what is wrong with the part
         log.exception("a part does not answer as it should", part=part)
         return Finding(part, type(error).__name__)
-    return Finding(part, None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from drs_service.blobs.keys import KEPT_PROBE
 from drs_service.domain.replication import parse_rules
 from drs_service.errors import StorageUnavailable
 from drs_service.jobs.kinds import ReplicateBlob, SweepOrphans, enqueue
@@ -136,6 +137,30 @@ async def test_where_nothing_may_be_deleted_all_else_works_and_nothing_is_half_d
     front.refuses = lambda _: False
     await parts.sweep.run(before=LATER)
     assert len(bucket.blobs()) == 1
+
+
+async def test_a_place_where_nothing_may_be_deleted_is_ready_and_gathers_nothing(
+    client: httpx.AsyncClient, parts: Parts, front: Moody, bucket: Bucket
+) -> None:
+    assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
+    refuse_deletes(front)
+    for _ in range(3):
+        answer = await client.get("/readyz")
+        refusal = await parts.store.probe()
+        assert refusal == answer.json()["parts"]["storage"]
+        assert (answer.status_code, answer.json()["status"], refusal) == (
+            *(200, "ready"),
+            "nothing can be deleted: The storage refuses what it is asked: AccessDenied.",
+        )
+    left = bucket.keys("probe/")
+    assert len(left) == 2 and KEPT_PROBE in left
+    front.refuses = lambda request: request.method in {"DELETE", "PUT"}
+    assert_refused(await client.put("/upload/a.bin", content=b"content"), 503, "storage_unavailable")
+    assert (await client.get("/readyz")).status_code == 503
+    front.refuses = lambda _: False
+    assert await parts.store.probe() is None
+    assert (await client.get("/readyz")).json()["parts"]["storage"] == "ok"
+    assert bucket.keys("probe/") == []
 
 
 async def test_one_file_that_may_not_be_deleted_keeps_no_other_from_going(

@@ -54,8 +54,8 @@ class Wrapper:
     async def clean(self) -> int:
         return await self._driver.clean()
 
-    async def probe(self) -> None:
-        await self._driver.probe()
+    async def probe(self) -> str | None:
+        return await self._driver.probe()
 
     async def close(self) -> None:
         await self._driver.close()
