@@ -45,14 +45,14 @@ class ExternalDriver:
         except FileChanged as error:
             raise BlobCorrupt(key=file.path) from error
         except FileUnreadable as error:
-            raise StorageUnavailable(str(error), key=file.path) from error
+            raise told(error, file) from error
 
     async def size(self, key: str) -> int:
         file = await self._file(key)
         try:
             return (await self.files.look(file.path)).size
         except FileUnreadable as error:
-            raise StorageUnavailable(str(error), key=file.path) from error
+            raise told(error, file) from error
 
     async def delete(self, key: str) -> None:
         pass
@@ -105,6 +105,10 @@ class SigningExternalDriver(ExternalDriver):
         return await self.files.presign(
             file.path, valid=valid, content_type=content_type, content_disposition=content_disposition
         )
+
+
+def told(error: FileUnreadable, file: ExternalFile) -> StorageUnavailable:
+    return StorageUnavailable(str(error), key=file.path, alone=True)
 
 
 def refuse() -> NoReturn:

@@ -3,6 +3,7 @@
 before the first byte    the copy is missing or bad: another one is read, and that one is made good again
                          the place does not answer, or not soon: another one is read, and that place is asked last for
                          a while; the last one that there is to ask may take its time
+                         this one file cannot be read: another copy is, and nothing follows for the place
                          the copy lies in an archive: another one is read; if there is none, it is brought back
 after it                 the reader's connection breaks; a copy that ends too early is made good again
 """
@@ -134,7 +135,8 @@ class Reading:
                 await self.archived(digest, store)
                 unavailable = unavailable or error
             except StorageUnavailable as error:
-                self._places.note_ill(store)
+                if not error.facts.get("alone"):  # of one file, the place is none the worse for it
+                    self._places.note_ill(store)
                 log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
                 unavailable = error
         raise (

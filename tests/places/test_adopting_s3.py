@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -10,13 +11,14 @@ import pytest
 
 from drs_service.domain.paths import spelled
 from drs_service.domain.ranges import ByteRange
-from drs_service.errors import BlobCorrupt
+from drs_service.errors import BlobCorrupt, StorageUnavailable
 from drs_service.jobs.kinds import ReplicateBlob
 from drs_service.settings import Secret, Settings
 from tests.places.adoption import Adoption
-from tests.places.conftest import Parts
+from tests.places.conftest import Parts, opened
 from tests.support.bucket import Bucket
 from tests.support.driving import collect
+from tests.support.moody import moody
 from tests.support.queue import taken
 from tests.support.s3 import S3Server
 from tests.support.server import running
@@ -101,3 +103,22 @@ async def test_another_object_under_the_same_name_is_never_read(adoption: Adopti
     await adoption.parts.replicating.replicate(blob.digest, job.place)
     assert (await adoption.parts.copies(blob.digest))["archive"].damage is not None
     assert bucket.keys() == ["one"]
+
+
+async def test_a_file_that_cannot_be_read_is_held_against_no_other(
+    settings: Settings, bucket: Bucket, s3: S3Server, tmp_path: Path
+) -> None:
+    put(bucket, "one", b"content")
+    async with moody(s3) as front:
+        archive = settings.places[0].replace(bucket.access.endpoint_url or "", front.url)
+        places = (archive, f"cold={(tmp_path / 'cold').as_uri()}")
+        async with opened(replace(settings, places=places), tmp_path) as parts:
+            adoption = Adoption(parts, parts.settings, bucket.url.rstrip("/"))
+            await adoption.run()
+            blob = (await adoption.objects())["one"].blob
+            assert blob is not None
+            for refusal, first in (((403, "AccessDenied"), "archive"), ((503, "SlowDown"), "cold")):
+                front.refusal, front.refuses = refusal, lambda request: request.path.endswith("/one")
+                with pytest.raises(StorageUnavailable):
+                    await parts.reading.open(blob.digest, ByteRange(0, blob.size), ["archive"])
+                assert parts.places.in_order(["archive", "cold"])[0].place == first
