@@ -21,7 +21,7 @@ from drs_service.blobs.access import AzureAccess
 from drs_service.blobs.azure_keys import keys_of
 from drs_service.blobs.bucket import Found, Overrides, Seen, Source
 from drs_service.blobs.cloud_http import Answer, CloudHttp, Request, refusal
-from drs_service.blobs.driver import Buffer, Condition, Frost
+from drs_service.blobs.driver import READABLE, Buffer, Condition, Frost
 from drs_service.blobs.hashing import content_md5
 from drs_service.blobs.spans import spans
 from drs_service.domain.thawing import Thaw, Tier
@@ -131,16 +131,13 @@ class AzureBucket:
 
     async def look(self, name: str) -> Seen:
         headers = (await self._call("HEAD", name)).headers
-        return Seen(int(headers["Content-Length"]), headers["ETag"].strip('"'))
+        return Seen(int(headers["Content-Length"]), headers["ETag"].strip('"'), condition_of(headers))
 
     async def size(self, name: str) -> int:
         return (await self.look(name)).size
 
     async def condition(self, name: str) -> Condition:
-        headers = (await self._call("HEAD", name)).headers
-        if headers.get("x-ms-archive-status"):
-            return Condition(Frost.THAWING)
-        return Condition(Frost.ARCHIVED if headers.get("x-ms-access-tier") == ARCHIVE else Frost.NONE)
+        return (await self.look(name)).condition
 
     async def thaw(self, name: str, how: Thaw) -> None:
         asked = {"x-ms-access-tier": "Hot", "x-ms-rehydrate-priority": PRIORITY[how.tier]}
@@ -241,6 +238,13 @@ def told(error: StorageUnavailable, name: str) -> Exception:
     if said.code == "BlobArchived":
         return BytesArchived(key=name)
     return KeyError(name) if said.status == 404 and said.code != "ContainerNotFound" else error
+
+
+def condition_of(headers: Mapping[str, str]) -> Condition:
+    """What the answer to a HEAD says of the object."""
+    if headers.get("x-ms-archive-status"):
+        return Condition(Frost.THAWING)
+    return Condition(Frost.ARCHIVED) if headers.get("x-ms-access-tier") == ARCHIVE else READABLE
 
 
 def code_in(headers: Mapping[str, str], body: bytes) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from drs_service.blobs.driver import Buffer, Condition, PartHere
+from drs_service.blobs.driver import READABLE, Buffer, Condition, PartHere
 from drs_service.domain.thawing import Thaw
 
 
@@ -45,6 +45,7 @@ class Seen:
 
     size: int
     tag: str
+    condition: Condition = READABLE
 
 
 @dataclass(frozen=True, slots=True)

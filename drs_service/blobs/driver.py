@@ -136,15 +136,23 @@ class Condition:
     """When what was brought back goes into the archive again; None: never by itself."""
 
 
-@runtime_checkable
-class Thaws(Protocol):
-    """An optional power of a place: what it has put into an archive can be brought back.
+READABLE = Condition(Frost.NONE)
 
-    Until then it has a size, can be deleted and published, and its reading raises BytesArchived.
+
+@runtime_checkable
+class Freezes(Protocol):
+    """An optional power of a place: it knows of an archive.
+
+    What lies there has a size, can be deleted and published, and its reading raises BytesArchived.
     """
 
     async def condition(self, key: str) -> Condition:
         """KeyError if there is no such key."""
+
+
+@runtime_checkable
+class Thaws(Freezes, Protocol):
+    """One more: what is in the archive can be brought back."""
 
     async def thaw(self, key: str, how: Thaw) -> None:
         """Have an archived key brought back, which takes long: `condition` tells. Asking again does no harm.
@@ -186,8 +194,8 @@ class BlobDriver(Protocol):
     def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         """The bytes [start, end) of key, in pieces the reader does not keep past the next.
 
-        The first piece may raise KeyError: there is no such key; or BytesArchived, of a place that `Thaws`. Bytes that
-        end before `end` are `BlobCorrupt`.
+        The first piece may raise KeyError: there is no such key; or BytesArchived, of a place that `Freezes`. Bytes
+        that end before `end` are `BlobCorrupt`.
         A reading goes on to its end when the key is deleted meanwhile.
         """
 

@@ -4,11 +4,14 @@ Whoever has seen the bytes of a file holds it to its stamp from then on. A file 
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
-from drs_service.blobs.driver import Buffer
+from drs_service.blobs.driver import READABLE, Buffer, Condition
+
+# Bringing it back costs its owner, and writes.
+PUT_AWAY = "The file lies in an archive: whoever owns it must bring it back."
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class ExternalFile:
     size: int
     stamp: str
     """What changes with the bytes, as far as the place can tell."""
+    condition: Condition = field(default=READABLE, compare=False)
+    """When somebody looked; the bytes are the same in an archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,8 @@ class ExternalFiles(Protocol):
     def read(self, file: ExternalFile, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         """The bytes [start, end), in pieces the reader does not keep past the next.
 
-        KeyError, FileUnreadable, and FileChanged rather than a piece of which it is not sure that it is of this file.
+        KeyError, FileUnreadable, BytesArchived, and FileChanged rather than a piece of which it is not sure that it is
+        of this file.
         """
 
     async def probe(self) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from drs_service.blobs.bucket import Bucket, Overrides
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.external import ExternalFile, PassedOver
+from drs_service.blobs.external import PUT_AWAY, ExternalFile, PassedOver
 from drs_service.domain.paths import spelled, unspelled
 from drs_service.errors import BlobCorrupt, BytesArchived, FileChanged, FileUnreadable, StorageUnavailable
 
@@ -30,7 +30,7 @@ class ExternalBucket:
             found = await self._bucket.look(named(path))
         except StorageUnavailable as error:
             raise told(error) from error
-        return ExternalFile(path, found.size, found.tag)
+        return ExternalFile(path, found.size, found.tag, found.condition)
 
     async def read(self, file: ExternalFile, start: int, end: int) -> AsyncGenerator[Buffer, None]:
         if start == end and await self.look(file.path) != file:
@@ -43,8 +43,7 @@ class ExternalBucket:
         except BlobCorrupt as error:
             raise FileChanged from error
         except BytesArchived as error:
-            # Bringing it back costs its owner, and writes: a place of ours would say so itself (`Thaws`).
-            raise FileUnreadable("The file lies in an archive: whoever owns it must bring it back.") from error
+            raise BytesArchived(PUT_AWAY) from error
         except StorageUnavailable as error:
             raise told(error) from error
 

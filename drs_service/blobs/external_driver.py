@@ -4,13 +4,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import NoReturn
 
-from drs_service.blobs.driver import Buffer, Entry, Staged, Waiting
-from drs_service.blobs.external import ExternalFile, ExternalFiles, SignsExternal
+from drs_service.blobs.driver import Buffer, Condition, Entry, Frost, Staged, Waiting
+from drs_service.blobs.external import PUT_AWAY, ExternalFile, ExternalFiles, SignsExternal
 from drs_service.blobs.keys import digest_of
 from drs_service.domain.digest import Digest
 from drs_service.errors import (
     AccessMethodNotFound,
     BlobCorrupt,
+    BytesArchived,
     FileChanged,
     FileUnreadable,
     PlaceUnsuitable,
@@ -22,7 +23,10 @@ Locate = Callable[[Digest], Awaitable[ExternalFile | None]]
 
 
 class ExternalDriver:
-    """Deleting a key forgets nothing: the file is not ours. It has no keys that we have written either."""
+    """Deleting a key forgets nothing: the file is not ours. It has no keys that we have written either.
+
+    It `Freezes`, and never `Thaws`.
+    """
 
     keeps_out = False
 
@@ -48,9 +52,14 @@ class ExternalDriver:
             raise told(error, file) from error
 
     async def size(self, key: str) -> int:
-        file = await self._file(key)
+        return (await self._look(await self._file(key))).size
+
+    async def condition(self, key: str) -> Condition:
+        return (await self._look(await self._file(key))).condition
+
+    async def _look(self, file: ExternalFile) -> ExternalFile:
         try:
-            return (await self.files.look(file.path)).size
+            return await self.files.look(file.path)
         except FileUnreadable as error:
             raise told(error, file) from error
 
@@ -93,14 +102,16 @@ class SigningExternalDriver(ExternalDriver):
     """With the power of `Presigns`."""
 
     async def presign_read(self, key: str, *, valid: timedelta, content_type: str, content_disposition: str) -> str:
-        """AccessMethodNotFound if the file is another by now: nobody would notice, past us."""
+        """AccessMethodNotFound if the file is another by now: nobody would notice, past us. BytesArchived."""
         try:
             file = await self._file(key)
-            is_same = await self.files.look(file.path) == file
+            found = await self.files.look(file.path)
         except (KeyError, FileUnreadable):
-            is_same = False
-        if not is_same:
+            found = None
+        if found is None or found != file:
             raise AccessMethodNotFound("The file is not what it was any more.")
+        if found.condition.frost is not Frost.NONE:
+            raise BytesArchived(PUT_AWAY)
         assert isinstance(self.files, SignsExternal)
         return await self.files.presign(
             file.path, valid=valid, content_type=content_type, content_disposition=content_disposition

@@ -203,7 +203,7 @@ class S3Bucket:
 
     async def look(self, name: str) -> Seen:
         answer = await self._head(name)
-        return Seen(int(answer["ContentLength"]), str(answer["ETag"]))
+        return Seen(int(answer["ContentLength"]), str(answer["ETag"]), condition_of(answer))
 
     async def size(self, name: str) -> int:
         return (await self.look(name)).size
@@ -212,7 +212,7 @@ class S3Bucket:
         return await self._call("head_object", name)
 
     async def condition(self, name: str) -> Condition:
-        return condition_of(await self._head(name))
+        return (await self.look(name)).condition
 
     async def thaw(self, name: str, how: Thaw) -> None:
         asked = restore_request(await self._head(name), how)

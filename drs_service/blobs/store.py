@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from drs_service.blobs.binding import another_database, another_place
-from drs_service.blobs.driver import BlobDriver, Buffer, Condition, Direct, Entry, Frost, Presigns, Thaws
+from drs_service.blobs.driver import READABLE, BlobDriver, Buffer, Condition, Direct, Entry, Freezes, Presigns, Thaws
 from drs_service.blobs.external import ExternalFiles
 from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.hashing import Hashing
@@ -192,13 +192,18 @@ class BlobStore:
 
     async def condition(self, digest: Digest) -> Condition:
         """Whether the blob can be read at once. BlobNotFound, StorageUnavailable."""
-        if not isinstance(self._driver, Thaws):
+        if not isinstance(self._driver, Freezes):
             await self.stat(digest)
-            return Condition(Frost.NONE)
+            return READABLE
         try:
             return await self._driver.condition(key_for(digest))
         except KeyError as error:
             raise BlobNotFound(digest=str(digest)) from error
+
+    @property
+    def thaws(self) -> bool:
+        """Whether we may bring back what lies in an archive here."""
+        return isinstance(self._driver, Thaws)
 
     async def thaw(self, digest: Digest, how: Thaw) -> None:
         """Have a blob that lies in an archive brought back, which `condition` says of. BlobNotFound."""
@@ -213,7 +218,8 @@ class BlobStore:
     ) -> str | None:
         """A URL under which whoever has it reads the blob past us, for so long; None if the place knows no such thing.
 
-        StorageUnavailable. Nobody looks whether the blob is there.
+        StorageUnavailable. Nobody looks whether the blob is there; of a file of others it is, and whether it is as it
+        was: AccessMethodNotFound, BytesArchived.
         """
         if not isinstance(self._driver, Presigns):
             return None

@@ -45,14 +45,15 @@ SUPERSEDE = """
     UPDATE replicas SET damaged_at = now(), damage = $3
     WHERE digest = ANY($2::bytea[]) AND place = $1 AND damaged_at IS NULL
 """
-# Of several files with the same bytes the first one stays the copy, for as long as it is good.
+# Of several files with the same bytes the first one stays the copy, for as long as it is good, and out of an archive.
 RECORD = """
     INSERT INTO replicas (digest, place, key, stamp, verified_at)
     SELECT DISTINCT ON (digest) digest, $1, path, stamp, now()
     FROM unnest($2::bytea[], $3::text[], $4::text[]) AS seen (digest, path, stamp)
     ON CONFLICT ON CONSTRAINT replicas_pkey DO UPDATE SET
-        key = excluded.key, stamp = excluded.stamp, verified_at = now(), damaged_at = NULL, damage = NULL
-    WHERE replicas.damaged_at IS NOT NULL OR replicas.key = excluded.key
+        key = excluded.key, stamp = excluded.stamp, verified_at = now(), damaged_at = NULL, damage = NULL,
+        archived_at = NULL, restored_until = NULL
+    WHERE replicas.damaged_at IS NOT NULL OR replicas.archived_at IS NOT NULL OR replicas.key = excluded.key
 """
 
 

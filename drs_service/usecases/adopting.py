@@ -34,7 +34,7 @@ from drs_service.domain.objects import NewObject
 from drs_service.domain.paths import name_of
 from drs_service.domain.replication import places_for
 from drs_service.domain.texts import MAX_ALIAS, MAX_DESCRIPTION
-from drs_service.errors import DrsServiceError, FileChanged, FileUnreadable, StorageUnavailable
+from drs_service.errors import BytesArchived, DrsServiceError, FileChanged, FileUnreadable, StorageUnavailable
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ReplicateBlob, enqueue_all
 from drs_service.usecases.external_copies import hashed, record_seen
@@ -129,7 +129,7 @@ class Adopting:
                     heap.taken.append(await self._take(store, pending, stack, attempt))
                 except KeyError:
                     heap.problems[pending.id] = "The file has vanished."
-                except FileUnreadable as error:
+                except (FileUnreadable, BytesArchived) as error:
                     heap.problems[pending.id] = str(error)
                 except FileChanged:
                     heap.changing.append(pending.path)

@@ -12,7 +12,7 @@ from drs_service.db import adoptions, blobs, external
 from drs_service.db.pool import Connection, Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
-from drs_service.errors import FileChanged, FileUnreadable
+from drs_service.errors import BytesArchived, FileChanged, FileUnreadable
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.usecases.alerting import report
 from drs_service.usecases.progressing import watched
@@ -58,13 +58,13 @@ async def found(store: BlobStore, path: str, blob: Blob, attempt: Attempt) -> Ex
         if file.size != blob.size:
             return None
         hashing = await hashed(store, file, Hashing(), attempt)
-    except (KeyError, FileUnreadable, FileChanged):
+    except (KeyError, FileUnreadable, FileChanged, BytesArchived):
         return None
     return file if hashing.blob() == blob else None
 
 
 async def hashed(store: BlobStore, file: ExternalFile, hashing: Hashing, attempt: Attempt) -> Hashing:
-    """What has seen all bytes of a file. KeyError, FileUnreadable, FileChanged, StorageUnavailable."""
+    """What has seen all bytes of a file. KeyError, FileUnreadable, FileChanged, BytesArchived, StorageUnavailable."""
     assert store.external is not None
     async with aclosing(store.external.read(file, 0, file.size)) as reading:
         pieces = watched(reading, attempt, file.size)

@@ -4,7 +4,8 @@ before the first byte    the copy is missing or bad: another one is read, and th
                          the place does not answer, or not soon: another one is read, and that place is asked last for
                          a while; the last one that there is to ask may take its time
                          this one file cannot be read: another copy is, and nothing follows for the place
-                         the copy lies in an archive: another one is read; if there is none, it is brought back
+                         the copy lies in an archive: another one is read; if there is none, it is brought back, or
+                         looked at again if that is somebody else's to do
 after it                 the reader's connection breaks; a copy that ends too early is made good again
 """
 
@@ -16,6 +17,7 @@ from typing import TypeVar
 import structlog
 
 from drs_service.blobs.driver import Buffer
+from drs_service.blobs.external import PUT_AWAY
 from drs_service.blobs.store import BlobStore
 from drs_service.db import archived, replicas
 from drs_service.db.pool import Database
@@ -35,6 +37,7 @@ from drs_service.errors import (
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ThawBlob, enqueue_each_once
 from drs_service.usecases.alerting import report
+from drs_service.usecases.looking_again import LookingAgain
 from drs_service.usecases.places import Places
 
 T = TypeVar("T")
@@ -59,6 +62,7 @@ class Reading:
         self.alerts = alerts
         self._how = how
         self._thaws = thaws
+        self._looking = LookingAgain(database, places.patience)
         self._reporting: set[asyncio.Task[None]] = set()
         self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
 
@@ -82,38 +86,53 @@ class Reading:
                 good = {name: copy for name, copy in copies.items() if copy.damage is None}
                 left = {name for name, copy in good.items() if not copy.archived} - tried
                 if not left:
-                    await self._bring_back({digest: [name for name, copy in good.items() if copy.archived]})
+                    left = await self._bring_back({digest: [name for name, copy in good.items() if copy.archived]})
+                if not left:
                     raise
 
     async def ready(self, digests: Sequence[Digest], place: str | None = None, *, begin: bool = True) -> None:
         """BytesArchived if some of them cannot be read at once, in this place or in any: they are brought back then, if
-        it may begin. BytesPutAway if nobody has them brought back by reading.
+        it may begin. BytesPutAway if nobody has them brought back by reading, and nobody has done it otherwise.
         """
         async with self._database.connection() as connection:
             put_away = await archived.nowhere_else(connection, digests, place)
         await self._bring_back(put_away, begin=begin)
 
-    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]], *, begin: bool = True) -> None:
-        """BytesArchived if there are any of these, by the places that have them; BytesPutAway if it must not.
+    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]], *, begin: bool = True) -> set[str]:
+        """Where these can be read by now, of the places that have them, if that goes for all of them.
 
-        One job for a copy does it for all who ask.
+        BytesArchived otherwise: one job for a copy brings it back for all who ask. BytesPutAway if there are any of
+        which we may not.
         """
-        jobs = {
-            f"thaw_blob {digest.hex} {store.place}": ThawBlob(digest.hex, store.place)
-            for digest, names in put_away.items()
-            for store in self._places.in_order(names)[:1]
-        }
+        jobs: dict[str, ThawBlob] = {}
+        back: set[str] = set()
+        for digest, names in put_away.items():
+            stores = self._places.in_order(names)
+            ours = [store for store in stores if store.thaws and self._thaws]
+            if ours:
+                jobs[f"thaw_blob {digest.hex} {ours[0].place}"] = ThawBlob(digest.hex, ours[0].place)
+            elif stores:
+                back |= await self._back_by_hand(digest, stores)
         if not jobs:
-            return
-        if not self._thaws:
-            raise BytesPutAway
+            return back
         if begin:
             async with self._database.transaction() as connection:
                 await enqueue_each_once(connection, jobs)
         raise BytesArchived(retry_after=self._how.retry_after)
 
+    async def _back_by_hand(self, digest: Digest, stores: Sequence[BlobStore]) -> set[str]:
+        """BytesPutAway if there are none."""
+        for store in stores:
+            try:
+                if await self._looking.is_back(digest, store):
+                    return {store.place}
+            except BlobNotFound:
+                self._report(digest, store, MISSING)
+        raise BytesPutAway(None if any(store.thaws for store in stores) else PUT_AWAY)
+
     async def archived(self, digest: Digest, store: BlobStore, job: Attempt = UNQUEUED) -> None:
         """A copy was not given out because it lies in an archive: others are read until it was brought back."""
+        self._looking.note(digest, store.place)
         async with self._database.transaction() as connection:
             await job.hold(connection)
             is_news = await archived.refused(connection, digest, store.place)
@@ -181,7 +200,8 @@ class Reading:
         """What attempt makes of the bytes in one of these places; a DigestMismatch of it says that they are others.
 
         BlobCorrupt if no copy is good, StorageUnavailable if one that might be does not answer, BytesArchived if one
-        lies in an archive: it is brought back then; and what attempt raises besides.
+        lies in an archive: it is brought back then; BytesPutAway if that is not for us to do; and what attempt raises
+        besides.
         """
         unavailable: StorageUnavailable | None = None
         put_away: set[str] = set()
@@ -197,6 +217,7 @@ class Reading:
                 pass  # noted
         if unavailable is None and put_away:
             await self._bring_back({digest: put_away})
+            raise BytesArchived("It has just been brought back.")
         lost = BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
         raise unavailable or self._elsewhere(among) or lost
 

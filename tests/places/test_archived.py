@@ -219,7 +219,9 @@ async def test_all_files_of_an_archive_are_brought_back_at_once(
     assert len(await queued(parts[0])) == 3
 
 
-async def test_readers_bring_nothing_back_where_they_may_not(settings: Settings, frozen: Frozen) -> None:
+async def test_readers_bring_nothing_back_where_they_may_not(
+    settings: Settings, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
     thrifty = replace(settings, thaw=False)
     async with (
         running(thrifty) as service,
@@ -236,6 +238,11 @@ async def test_readers_bring_nothing_back_where_they_may_not(settings: Settings,
         ids = [{"bulk_object_id": made["id"], "bulk_access_ids": ["https"]}]
         bulk = (await client.post(f"{OBJECTS}/access", json={"bulk_object_access_ids": ids})).json()
         assert bulk["unresolved_drs_objects"] == [{"error_code": 409, "object_ids": [made["id"]]}]
+        frozen.take_out(DIGEST)  # by hand
+        assert_refused(await client.get(data), 409, "bytes_put_away")  # somebody has looked a moment ago
+        monkeypatch.setattr("drs_service.usecases.looking_again.EVERY", 0.0)
+        assert (await client.get(data)).content == CONTENT
+        await once(is_there, lambda: client.head(data))
         assert await queued(database) == []
 
 

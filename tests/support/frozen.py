@@ -45,6 +45,9 @@ class Frozen:
     def put_away(self, digest: Digest) -> None:
         self.glacier.put_away(self.bucket.prefix + key_for(digest))
 
+    def take_out(self, digest: Digest) -> None:
+        self.glacier.take_out(self.bucket.prefix + key_for(digest))
+
 
 def thawing(database: Database, places: Places, settings: Settings) -> Thawing:
     how = thaw(settings)

@@ -271,7 +271,8 @@ async def access_url(
         await signing.ready(stored, begin=begin)
         return own_url(stored, urls)
     if access_id.startswith(SIGNED):
-        return AccessURL(url=await signing.url(stored, access_id.removeprefix(SIGNED)))
+        url = await signing.url(stored, access_id.removeprefix(SIGNED), begin=begin)
+        return AccessURL(url=url) if url is not None else own_url(stored, urls)
     for bucket in urls.buckets:
         if access_id == COPY + bucket.place and bucket.place in stored.places | stored.archived:
             await signing.ready(stored, bucket.place, begin=begin)
