@@ -89,6 +89,7 @@ DrsServiceError
     ├── ObjectPending
     ├── UploadPending
     ├── BytesArchived
+    ├── TooMuchThawed
     ├── StorageUnavailable
     ├── StorageFull
     ├── DatabaseUnavailable
@@ -653,6 +654,12 @@ class BytesArchived(Unavailable):
     """The bytes of this object lie in an archive, and are being brought back. Try again later."""
 
     code = "bytes_archived"
+
+
+class TooMuchThawed(Unavailable):
+    """As many bytes have been brought back from archives as may be in a day. Try again later."""
+
+    code = "too_much_thawed"
 
 
 class StorageUnavailable(Unavailable):

@@ -129,7 +129,7 @@ def access_of(place: PlaceSaid, settings: Settings) -> Access:
 
 def thaw(settings: Settings) -> Thaw:
     """How archived copies are brought back."""
-    return Thaw(tier=Tier(settings.thaw_tier), days=settings.thaw_days)
+    return Thaw(tier=Tier(settings.thaw_tier), days=settings.thaw_days, daily=settings.thaw_daily_bytes)
 
 
 @asynccontextmanager

@@ -113,6 +113,9 @@ class Settings:
     thaw: bool = setting(True, "whether whoever reads archived bytes has them brought back; false: readers get a 409")
     thaw_tier: str = setting("standard", "how fast archived bytes are brought back: expedited, standard or bulk")
     thaw_days: int = setting(7, "for how long S3 keeps what it has brought back from an archive", least=1, most=365)
+    thaw_daily_bytes: int | None = setting(
+        None, "bytes that are brought back from archives in 24 hours; default no limit", least=1
+    )
     postgres_user: str = setting("nobody", "whom the embedded PostgreSQL runs as when the service is run by root")
 
     # Limits

@@ -23,6 +23,8 @@ class Thaw:
     tier: Tier = Tier.STANDARD
     days: int = 7
     """For how long they can be read then, where they go back into the archive by themselves."""
+    daily: int | None = None
+    """Bytes that are brought back within 24 hours; None: no limit."""
 
     @property
     def retry_after(self) -> int:

@@ -36,6 +36,7 @@ from drs_service.errors import (
 )
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ThawBlob, enqueue_each_once
+from drs_service.usecases.affording import affordable
 from drs_service.usecases.alerting import report
 from drs_service.usecases.looking_again import LookingAgain
 from drs_service.usecases.places import Places
@@ -54,14 +55,24 @@ DEFAULT = Thaw()
 
 class Reading:
     def __init__(
-        self, database: Database, places: Places, *, alerts: bool = False, how: Thaw = DEFAULT, thaws: bool = True
+        self,
+        database: Database,
+        places: Places,
+        *,
+        alerts: bool = False,
+        how: Thaw = DEFAULT,
+        thaws: bool = True,
+        patient: bool = False,
     ) -> None:
-        """alerts: whether there is somebody to be told of damage. how: archived copies are brought back, if thaws."""
+        """alerts: whether there is somebody to be told of damage. how: archived copies are brought back, if thaws.
+        patient: whether they may be asked for today and brought back tomorrow.
+        """
         self._database = database
         self._places = places
         self.alerts = alerts
         self._how = how
         self._thaws = thaws
+        self._patient = patient
         self._looking = LookingAgain(database, places.patience)
         self._reporting: set[asyncio.Task[None]] = set()
         self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
@@ -101,22 +112,23 @@ class Reading:
     async def _bring_back(self, put_away: Mapping[Digest, Collection[str]], *, begin: bool = True) -> set[str]:
         """Where these can be read by now, of the places that have them, if that goes for all of them.
 
-        BytesArchived otherwise: one job for a copy brings it back for all who ask. BytesPutAway if there are any of
-        which we may not.
+        BytesArchived otherwise: one job for a copy brings it back for all who ask, or for some of them that the day
+        has room for. TooMuchThawed if it has for none. BytesPutAway if there are any of which we may not.
         """
-        jobs: dict[str, ThawBlob] = {}
+        wanted: dict[str, ThawBlob] = {}
         back: set[str] = set()
         for digest, names in put_away.items():
             stores = self._places.in_order(names)
             ours = [store for store in stores if store.thaws and self._thaws]
             if ours:
-                jobs[f"thaw_blob {digest.hex} {ours[0].place}"] = ThawBlob(digest.hex, ours[0].place)
+                wanted[f"thaw_blob {digest.hex} {ours[0].place}"] = ThawBlob(digest.hex, ours[0].place)
             elif stores:
                 back |= await self._back_by_hand(digest, stores)
-        if not jobs:
+        if not wanted:
             return back
-        if begin:
-            async with self._database.transaction() as connection:
+        async with self._database.transaction() as connection:
+            jobs = await affordable(connection, wanted, most=self._how.daily, patient=self._patient)
+            if begin:
                 await enqueue_each_once(connection, jobs)
         raise BytesArchived(retry_after=self._how.retry_after)
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from drs_service.blobs.store import BlobStore
-from drs_service.db import archived, holdings, idempotency, nodes, sessions, totals, uploads
+from drs_service.db import archived, holdings, idempotency, nodes, restores, sessions, totals, uploads
 from drs_service.db.pool import Database
 from drs_service.jobs import listing, log, workers
 
@@ -37,6 +37,7 @@ class Tidying:
             await workers.purge(connection)
         async with self._database.transaction() as connection:
             await archived.expire(connection)
+            await restores.purge(connection)
         async with self._database.transaction() as connection:
             await idempotency.purge(connection, older_than=KEEP_KEYS)
         async with self._database.transaction() as connection:

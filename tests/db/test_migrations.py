@@ -137,6 +137,7 @@ REFUSED = [
     ("adopted_files_problem_of_failed", ADOPTED.format("'failed'", "NULL")),
     ("adopted_files_problem_of_failed", ADOPTED.format("'found'", "'gone'")),
     ("adopted_files_adopted_as", ADOPTED.format("'adopted'", "NULL")),
+    ("restores_bytes_not_negative", "INSERT INTO restores VALUES (sha256('a'), 'p', -1)"),
     ("objects_id_shape", an_object(id="''")),
     ("objects_id_shape", an_object(id="'a/b'")),
     ("objects_id_shape", an_object(id="E'a\\n'")),

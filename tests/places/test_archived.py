@@ -12,6 +12,7 @@ import pytest
 
 from drs_service.blobs.keys import key_for
 from drs_service.db.pool import Database
+from drs_service.errors import BytesArchived
 from drs_service.jobs import listing
 from drs_service.parts import open_parts, open_places
 from drs_service.settings import Settings
@@ -244,6 +245,39 @@ async def test_readers_bring_nothing_back_where_they_may_not(
         assert (await client.get(data)).content == CONTENT
         await once(is_there, lambda: client.head(data))
         assert await queued(database) == []
+
+
+async def test_no_more_is_brought_back_in_a_day_than_was_said(settings: Settings, frozen: Frozen) -> None:
+    thrifty = replace(settings, thaw_daily_bytes=len(CONTENT) + 10)
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(running(thrifty))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=service.url, timeout=20))
+        database, store = await stack.enter_async_context(open_parts(thrifty, name="test"))
+        places = await stack.enter_async_context(open_places(thrifty, database, store))
+        contents = [CONTENT, CONTENT[1:], CONTENT + CONTENT]
+        made = [f"/data/{(await uploaded(client, one))['id']}" for one in contents]
+        for one in contents:
+            frozen.put_away(digest_of_bytes(one))
+        for data in made[:2]:
+            assert_later(await client.get(data))  # nobody has asked the storage yet
+        answer = await client.get(made[2])
+        assert_refused(answer, 409, "bytes_put_away")
+        assert f"{len(contents[2])} bytes" in answer.json()["msg"]
+        thaws = thawing(database, places, thrifty)
+        with pytest.raises(BytesArchived, match="was asked"):
+            await thaws.thaw(DIGEST, "primary")
+        with pytest.raises(BytesArchived, match="It waits"):
+            await thaws.thaw(digest_of_bytes(contents[1]), "primary")
+        assert_later(await client.get(made[0]))  # that is paid for
+        answer = await client.get(made[1])
+        assert_refused(answer, 503, "too_much_thawed")
+        assert 86_000 < int(answer.headers["retry-after"]) <= 86_400
+        assert len(frozen.glacier.restores) == 1
+        async with database.transaction() as connection:
+            await connection.execute("UPDATE restores SET asked_at = now() - interval '1 day'")
+        assert_later(await client.get(made[1]))
+        with pytest.raises(BytesArchived, match="was asked"):
+            await thaws.thaw(digest_of_bytes(contents[1]), "primary")
 
 
 async def test_the_same_bytes_can_be_uploaded_all_the_same(client: httpx.AsyncClient, put_away: Object) -> None:

@@ -65,7 +65,7 @@ def tasks(
     """What is done for each kind, and how patiently."""
     store = places.primary
     how = thaw(settings)
-    reading = Reading(database, places, alerts=settings.alert_webhook is not None, how=how)
+    reading = Reading(database, places, alerts=settings.alert_webhook is not None, how=how, patient=True)
     checksumming = Checksumming(database, store, settings.checksums, reading)
     replicating = Replicating(database, places, reading, parse_rules(settings.replicas))
     draining = Draining(database, places, reading, replicating)
