@@ -1,13 +1,13 @@
-"""Reading at length over connections that break: what came stays read, and the rest is asked for again."""
+"""Reading at length: over connections that break, at somebody's pace, and begun before the first piece is wanted."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 
 import structlog
 
 from drs_service.blobs.driver import Buffer
-from drs_service.errors import StorageUnavailable
+from drs_service.errors import BlobCorrupt, StorageUnavailable
 
 RANGE = 256 * 1024**2  # bytes that are asked for at once: no connection has to last for longer
 BREAKS = 5  # of the reading of one range; the next one is the reader's trouble
@@ -19,7 +19,8 @@ log = structlog.get_logger()
 
 
 async def read_on(read: Read, start: int, end: int) -> AsyncGenerator[Buffer, None]:
-    """The bytes [start, end) as read gives them, each once, over as many connections as that takes.
+    """The bytes [start, end) as read gives them, each once, over as many connections as that takes: what came stays
+    read, and the rest is asked for again.
 
     StorageUnavailable if nothing can be read to begin with, or if it breaks too often.
     """
@@ -38,3 +39,25 @@ async def read_on(read: Read, start: int, end: int) -> AsyncGenerator[Buffer, No
                     raise
                 log.warning("a reading broke, and goes on", at=start, of=end, error=str(error), **error.facts)
                 await asyncio.sleep(PAUSE * 2 ** (breaks - 1))
+
+
+async def paced(pieces: AsyncIterable[Buffer], pace: Callable[[int], Awaitable[None]]) -> AsyncGenerator[Buffer, None]:
+    async for piece in pieces:
+        yield piece
+        await pace(len(piece))
+
+
+async def begun(reading: AsyncGenerator[Buffer, None], on_damage: Callable[[], None]) -> AsyncGenerator[Buffer, None]:
+    """Nothing, once the first piece of reading is there; then every piece. Closing this closes reading."""
+    try:
+        first = await anext(reading, b"")
+        yield b""  # a generator that was never begun would not run its `finally`
+        if first:
+            yield first
+        async for piece in reading:
+            yield piece
+    except BlobCorrupt:
+        on_damage()
+        raise
+    finally:
+        await reading.aclose()

@@ -14,6 +14,7 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -34,6 +35,7 @@ from drs_service.blobs.keys import (
     key_for,
     name_key,
 )
+from drs_service.blobs.reading_on import begun, paced, read_on
 from drs_service.blobs.receiving import Arrival, Receiving
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
@@ -42,7 +44,6 @@ from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.domain.thawing import Thaw
 from drs_service.errors import (
-    BlobCorrupt,
     BlobNotFound,
     DigestMismatch,
     StorageFull,
@@ -161,6 +162,25 @@ class BlobStore:
             raise BlobNotFound(digest=str(digest)) from error
         return reading
 
+    async def open_whole(self, blob: Blob) -> AsyncGenerator[Buffer, None]:
+        """All bytes of a blob, for those whom nobody waits for: where a connection breaks the reading goes on, over as
+        many requests as that takes. As `open`; BlobNotFound also midway.
+        """
+        if not blob.size:
+            return await self.open(blob.digest, ByteRange(0, 0))
+        key = key_for(blob.digest)
+        reading = begun(self._through(key, blob), lambda: None)
+        await anext(reading)
+        return reading
+
+    async def _through(self, key: str, blob: Blob) -> AsyncGenerator[Buffer, None]:
+        try:
+            async with aclosing(read_on(partial(self._driver.read, key), 0, blob.size)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except KeyError as error:
+            raise BlobNotFound(digest=str(blob.digest)) from error
+
     async def hash(self, pieces: AsyncIterable[Buffer], hashing: Hashing) -> None:
         """Let hashing see pieces, beside whatever else goes on."""
         await self._receiving.hash(pieces, hashing)
@@ -185,9 +205,15 @@ class BlobStore:
 
         BlobNotFound, BlobCorrupt if they end too early, BytesArchived, StorageUnavailable.
         """
+        async with aclosing(await self.open_whole(blob)) as pieces:
+            return await self.digest_of(pieces, pace)
+
+    async def digest_of(
+        self, pieces: AsyncIterable[Buffer], pace: Callable[[int], Awaitable[None]] | None = None
+    ) -> Digest:
+        """The same, of what is being read. Raises what that raises."""
         hashing = Hashing()
-        async with aclosing(await self.open(blob.digest, ByteRange(0, blob.size))) as pieces:
-            await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
+        await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
         return hashing.blob().digest
 
     async def condition(self, digest: Digest) -> Condition:
@@ -311,25 +337,3 @@ class BlobStore:
     async def close(self) -> None:
         await self._driver.close()
         self._receiving.close()
-
-
-async def paced(pieces: AsyncIterable[Buffer], pace: Callable[[int], Awaitable[None]]) -> AsyncGenerator[Buffer, None]:
-    async for piece in pieces:
-        yield piece
-        await pace(len(piece))
-
-
-async def begun(reading: AsyncGenerator[Buffer, None], on_damage: Callable[[], None]) -> AsyncGenerator[Buffer, None]:
-    """Nothing, once the first piece of reading is there; then every piece. Closing this closes reading."""
-    try:
-        first = await anext(reading, b"")
-        yield b""  # a generator that was never begun would not run its `finally`
-        if first:
-            yield first
-        async for piece in reading:
-            yield piece
-    except BlobCorrupt:
-        on_damage()
-        raise
-    finally:
-        await reading.aclose()

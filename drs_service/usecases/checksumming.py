@@ -1,17 +1,16 @@
 """Checksums that the operator wants of every blob, worked out from its bytes by workers."""
 
-from collections.abc import Collection, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Collection, Mapping
 
 import structlog
 
+from drs_service.blobs.driver import Buffer
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs, replicas
 from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
-from drs_service.domain.ranges import ByteRange
 from drs_service.errors import ChecksumUnknown, DigestMismatch
 from drs_service.jobs.attempts import UNQUEUED, Attempt
 from drs_service.jobs.kinds import ChecksumBacklog, ChecksumBlob, enqueue, enqueue_all
@@ -72,7 +71,7 @@ class Checksumming:
         blob = Blob(digest, size)
         good = [name for name, copy in copies.items() if copy.damage is None]
         hashing = await self._reading.from_a_good_copy(
-            digest, good, lambda store: hashed(store, blob, missing, attempt), job=attempt
+            blob, good, lambda store, pieces: hashed(store, pieces, blob, missing, attempt), job=attempt
         )
         async with self.database.transaction() as connection:
             await blobs.lock(connection, [digest])
@@ -97,11 +96,12 @@ class Checksumming:
         log.info("checksums are missing", blobs=len(lacking))
 
 
-async def hashed(store: BlobStore, blob: Blob, algorithms: Collection[str], attempt: Attempt) -> Hashing:
+async def hashed(
+    store: BlobStore, pieces: AsyncIterable[Buffer], blob: Blob, algorithms: Collection[str], attempt: Attempt
+) -> Hashing:
     """What has seen all bytes of a blob. DigestMismatch if they are others."""
     hashing = Hashing(algorithms)
-    async with aclosing(await store.open(blob.digest, ByteRange(0, blob.size))) as pieces:
-        await store.hash(watched(pieces, attempt, blob.size), hashing)
+    await store.hash(watched(pieces, attempt, blob.size), hashing)
     if hashing.blob() != blob:
         raise DigestMismatch
     return hashing

@@ -9,10 +9,12 @@
 May be called as often as one likes, by several at once, and be stopped at any time: each blob is done by itself.
 """
 
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
 
 import structlog
 
+from drs_service.blobs.driver import Buffer
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs, drains, replicas
 from drs_service.db.pool import Connection, Database
@@ -98,13 +100,13 @@ class Draining:
     async def _is_safe(self, blob: Blob, staying: list[BlobStore], attempt: Attempt) -> bool:
         """Whether one of these copies is right: it is read, for it may be the last one. StorageUnavailable."""
 
-        async def read(store: BlobStore) -> None:
+        async def read(store: BlobStore, pieces: AsyncIterable[Buffer]) -> None:
             await self.places.check(store)
-            if await store.digest(blob, paced(attempt, blob.size)) != blob.digest:
+            if await store.digest_of(pieces, paced(attempt, blob.size)) != blob.digest:
                 raise DigestMismatch
 
         try:
-            await self.reading.from_a_good_copy(blob.digest, [store.place for store in staying], read, job=attempt)
+            await self.reading.from_a_good_copy(blob, [store.place for store in staying], read, job=attempt)
         except BlobCorrupt:
             return False
         return True

@@ -10,14 +10,14 @@ after it                 the reader's connection breaks; a copy that ends too ea
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
 import structlog
 
 from drs_service.blobs.driver import Buffer
-from drs_service.blobs.external import PUT_AWAY
 from drs_service.blobs.store import BlobStore
 from drs_service.db import archived, replicas
 from drs_service.db.pool import Database
@@ -29,16 +29,13 @@ from drs_service.errors import (
     BlobCorrupt,
     BlobNotFound,
     BytesArchived,
-    BytesPutAway,
     DigestMismatch,
     DrsServiceError,
     StorageUnavailable,
 )
 from drs_service.jobs.attempts import UNQUEUED, Attempt
-from drs_service.jobs.kinds import ThawBlob, enqueue_each_once
-from drs_service.usecases.affording import affordable
 from drs_service.usecases.alerting import report
-from drs_service.usecases.looking_again import LookingAgain
+from drs_service.usecases.bringing_back import BringingBack
 from drs_service.usecases.places import Places
 
 T = TypeVar("T")
@@ -70,10 +67,9 @@ class Reading:
         self._database = database
         self._places = places
         self.alerts = alerts
-        self._how = how
-        self._thaws = thaws
-        self._patient = patient
-        self._looking = LookingAgain(database, places.patience)
+        self._back = BringingBack(
+            database, places, how, thaws=thaws, patient=patient, on_loss=partial(self._report, damage=MISSING)
+        )
         self._reporting: set[asyncio.Task[None]] = set()
         self._forsaken: set[asyncio.Task[AsyncGenerator[Buffer, None]]] = set()
 
@@ -97,7 +93,7 @@ class Reading:
                 good = {name: copy for name, copy in copies.items() if copy.damage is None}
                 left = {name for name, copy in good.items() if not copy.archived} - tried
                 if not left:
-                    left = await self._bring_back({digest: [name for name, copy in good.items() if copy.archived]})
+                    left = await self._back.bring({digest: [name for name, copy in good.items() if copy.archived]})
                 if not left:
                     raise
 
@@ -107,44 +103,11 @@ class Reading:
         """
         async with self._database.connection() as connection:
             put_away = await archived.nowhere_else(connection, digests, place)
-        await self._bring_back(put_away, begin=begin)
-
-    async def _bring_back(self, put_away: Mapping[Digest, Collection[str]], *, begin: bool = True) -> set[str]:
-        """Where these can be read by now, of the places that have them, if that goes for all of them.
-
-        BytesArchived otherwise: one job for a copy brings it back for all who ask, or for some of them that the day
-        has room for. TooMuchThawed if it has for none. BytesPutAway if there are any of which we may not.
-        """
-        wanted: dict[str, ThawBlob] = {}
-        back: set[str] = set()
-        for digest, names in put_away.items():
-            stores = self._places.in_order(names)
-            ours = [store for store in stores if store.thaws and self._thaws]
-            if ours:
-                wanted[f"thaw_blob {digest.hex} {ours[0].place}"] = ThawBlob(digest.hex, ours[0].place)
-            elif stores:
-                back |= await self._back_by_hand(digest, stores)
-        if not wanted:
-            return back
-        async with self._database.transaction() as connection:
-            jobs = await affordable(connection, wanted, most=self._how.daily, patient=self._patient)
-            if begin:
-                await enqueue_each_once(connection, jobs)
-        raise BytesArchived(retry_after=self._how.retry_after)
-
-    async def _back_by_hand(self, digest: Digest, stores: Sequence[BlobStore]) -> set[str]:
-        """BytesPutAway if there are none."""
-        for store in stores:
-            try:
-                if await self._looking.is_back(digest, store):
-                    return {store.place}
-            except BlobNotFound:
-                self._report(digest, store, MISSING)
-        raise BytesPutAway(None if any(store.thaws for store in stores) else PUT_AWAY)
+        await self._back.bring(put_away, begin=begin)
 
     async def archived(self, digest: Digest, store: BlobStore, job: Attempt = UNQUEUED) -> None:
         """A copy was not given out because it lies in an archive: others are read until it was brought back."""
-        self._looking.note(digest, store.place)
+        self._back.note(digest, store)
         async with self._database.transaction() as connection:
             await job.hold(connection)
             is_news = await archived.refused(connection, digest, store.place)
@@ -166,15 +129,18 @@ class Reading:
                 await self.archived(digest, store)
                 unavailable = unavailable or error
             except StorageUnavailable as error:
-                if not error.facts.get("alone"):  # of one file, the place is none the worse for it
-                    self._places.note_ill(store)
-                log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
+                self._note_ill(store, error)
                 unavailable = error
         raise (
             unavailable
             or self._elsewhere(among)
             or BlobCorrupt("No good copy of the bytes of this object is left.", digest=digest.hex)
         )
+
+    def _note_ill(self, store: BlobStore, error: StorageUnavailable) -> None:
+        if not error.facts.get("alone"):  # of one file, the place is none the worse for it
+            self._places.note_ill(store)
+        log.warning("a place does not answer", place=store.place, error=str(error), **error.facts)
 
     def _elsewhere(self, among: Collection[str]) -> StorageUnavailable | None:
         """What to say of copies in places that the settings of this process do not know."""
@@ -203,23 +169,26 @@ class Reading:
 
     async def from_a_good_copy(
         self,
-        digest: Digest,
+        blob: Blob,
         among: Collection[str],
-        attempt: Callable[[BlobStore], Awaitable[T]],
+        attempt: Callable[[BlobStore, AsyncIterable[Buffer]], Awaitable[T]],
         *,
         job: Attempt = UNQUEUED,
     ) -> T:
-        """What attempt makes of the bytes in one of these places; a DigestMismatch of it says that they are others.
+        """What attempt makes of all bytes in one of these places; a DigestMismatch of it says that they are others.
 
+        A place that does not begin soon is asked last for a while, as when a reader waits.
         BlobCorrupt if no copy is good, StorageUnavailable if one that might be does not answer, BytesArchived if one
         lies in an archive: it is brought back then; BytesPutAway if that is not for us to do; and what attempt raises
         besides.
         """
         unavailable: StorageUnavailable | None = None
         put_away: set[str] = set()
-        for store in self._places.in_order(among):
+        digest, stores = blob.digest, self._places.in_order(among)
+        for store in stores:
             try:
-                return await self._attempted(digest, store, attempt, job)
+                async with aclosing(await self._whole(store, blob, job, is_last=store is stores[-1])) as pieces:
+                    return await self._attempted(digest, store, attempt(store, pieces), job)
             except BytesArchived:
                 await self.archived(digest, store, job)
                 put_away.add(store.place)
@@ -228,17 +197,25 @@ class Reading:
             except (BlobNotFound, BlobCorrupt, DigestMismatch):
                 pass  # noted
         if unavailable is None and put_away:
-            await self._bring_back({digest: put_away})
+            await self._back.bring({digest: put_away})
             raise BytesArchived("It has just been brought back.")
         lost = BlobCorrupt("No good copy of the bytes is left.", digest=digest.hex)
         raise unavailable or self._elsewhere(among) or lost
 
-    async def _attempted(
-        self, digest: Digest, store: BlobStore, attempt: Callable[[BlobStore], Awaitable[T]], job: Attempt
-    ) -> T:
+    async def _whole(
+        self, store: BlobStore, blob: Blob, job: Attempt, *, is_last: bool
+    ) -> AsyncGenerator[Buffer, None]:
+        opening = store.open_whole(blob)
+        try:
+            return await self._attempted(blob.digest, store, opening if is_last else self._soon(opening), job)
+        except StorageUnavailable as error:
+            self._note_ill(store, error)
+            raise
+
+    async def _attempted(self, digest: Digest, store: BlobStore, attempt: Awaitable[T], job: Attempt) -> T:
         """StorageUnavailable also if nothing is missed only because the place is not there."""
         try:
-            return await attempt(store)
+            return await attempt
         except BlobNotFound:
             await self.damaged(digest, store, MISSING, job)
             raise

@@ -9,12 +9,12 @@ Replicating, deleting and uploading the same bytes take the same lock on their d
 the first has done.
 """
 
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from drs_service.blobs.driver import Buffer
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs, drains, replicas
@@ -22,7 +22,6 @@ from drs_service.db.pool import Connection, Database
 from drs_service.db.replicas import Copy
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
-from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
@@ -105,15 +104,15 @@ class Replicating:
         """From the first place that has it good."""
         good = [name for name, copy in copies.items() if copy.damage is None]
         await self.reading.from_a_good_copy(
-            blob.digest, good, lambda source: self._copy_from(source, blob, target, attempt), job=attempt
+            blob, good, lambda source, pieces: self._copy_from(source, pieces, blob, target, attempt), job=attempt
         )
 
-    async def _copy_from(self, source: BlobStore, blob: Blob, target: BlobStore, attempt: Attempt) -> None:
+    async def _copy_from(
+        self, source: BlobStore, pieces: AsyncIterable[Buffer], blob: Blob, target: BlobStore, attempt: Attempt
+    ) -> None:
         is_clear = not await target.has(blob.digest)
-        async with (
-            aclosing(await source.open(blob.digest, ByteRange(0, blob.size))) as pieces,
-            target.receive(watched(pieces, attempt, blob.size), expect=blob.digest, most=blob.size) as arrival,
-        ):
+        coming = watched(pieces, attempt, blob.size)
+        async with target.receive(coming, expect=blob.digest, most=blob.size) as arrival:
             if is_clear:
                 await arrival.keep()  # what takes long in a cloud, before anybody waits for the lock
             if await self._record(arrival, target, is_clear=is_clear):

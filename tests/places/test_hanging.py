@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from drs_service.db import blobs
 from drs_service.settings import Settings
-from tests.places.conftest import Parts, opened
+from drs_service.usecases.checksumming import Checksumming
+from tests.places.conftest import Parts, is_good, opened
 from tests.support.bucket import Bucket
 from tests.support.passage import Passage, passage
 from tests.support.rows import digest_of_bytes
@@ -96,3 +98,28 @@ async def test_a_bucket_that_says_nothing_delays_a_read_and_a_start_for_a_moment
                     assert (await beside.get(f"/data/{sent['id']}")).content == CONTENT
         finally:
             way.down.free()
+
+
+async def test_work_goes_on_where_a_connection_broke_and_waits_for_no_place_that_it_can_do_without(
+    distant: Settings, way: Passage, tmp_path: Path
+) -> None:
+    content = secrets.token_bytes(4 * 1024**2)
+    async with opened(distant, tmp_path) as parts, asyncio.timeout(LONG):
+        digest = await parts.keep(content)
+        before = way.down.bytes
+        way.down.block_after(len(content) // 2)
+        copying = asyncio.create_task(parts.replicating.replicate(digest, "mirror"))
+        await asyncio.to_thread(way.down.blocked.wait, LONG)
+        way.cut()
+        way.down.free()
+        await copying
+        assert is_good(parts.file("mirror", digest), digest)
+        assert way.down.bytes - before < 1.5 * len(content)
+        way.down.block_after(0)
+        try:
+            await Checksumming(parts.database, parts.store, ["md5"], parts.reading).work_out(digest)
+        finally:
+            way.down.free()
+        async with parts.database.connection() as connection:
+            assert (await blobs.checksums(connection, [digest]))[digest].keys() == {"md5"}
+        assert parts.places.in_order(["primary", "mirror"])[0].place == "mirror"
