@@ -108,8 +108,8 @@ class Arriving:
         """
         if self.spool.size and not self._is_ending:
             growing = await self._begun()
-            self._is_ending = True
             await growing.end(self.spool)
+            self._is_ending = True
         if self._growing is not None:
             await self._grow()
         for one in self._grown:
@@ -144,7 +144,10 @@ class Growing:
         self._ending: asyncio.Task[None] | None = None
 
     async def send(self, body: bytes) -> None:
-        """A part goes; returns when there is a turn for it. Raises what has become of one before it."""
+        """A part goes; returns when there is a turn for it. Raises what has become of one before it.
+
+        If it fails, or is cancelled, the part has not gone, and may be sent again.
+        """
         if self._beginning is None:
             self._beginning = asyncio.create_task(self._bucket.begin(self.name))
         multipart = await asyncio.shield(self._beginning)
@@ -153,7 +156,11 @@ class Growing:
                 part.result()
         # Before there is a task: what waits for its turn is the sender's buffer, and no more comes.
         await self._own_turns.acquire()
-        await self._turns.acquire()
+        try:
+            await self._turns.acquire()
+        except BaseException:
+            self._own_turns.release()
+            raise
         self._parts.append(asyncio.create_task(self._send(multipart, len(self._parts) + 1, body)))
         self.size += len(body)
 
@@ -165,11 +172,10 @@ class Growing:
             self._own_turns.release()
 
     async def end(self, rest: Spool) -> None:
-        """The last part, or all of it: that stays where it is until it is sent."""
+        """The last part, or all of it: that stays where it is until it is sent. May be called again if it failed."""
         if self._parts:
-            body = await rest.content()
+            await self.send(await rest.content())
             rest.clear()
-            await self.send(body)
         else:
             self._whole = rest
             self.size = rest.size
