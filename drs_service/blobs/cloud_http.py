@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from drs_service.blobs.driver import Buffer
+from drs_service.blobs.proxies import proxy_of
 from drs_service.blobs.spans import check_given
 from drs_service.errors import BlobCorrupt, StorageFull, StorageUnavailable
 
@@ -71,6 +72,8 @@ class CloudHttp:
         self._attempts = attempts
         self._code_in = code_in
         self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[URL, str | None] = {}
+        """By origin: to look through the environment costs as much as to sign a request."""
 
     async def ask(self, request: Request) -> Answer:
         response = await self.answered(request)
@@ -123,10 +126,12 @@ class CloudHttp:
             attempt += 1
 
     async def _sent(self, request: Request) -> aiohttp.ClientResponse:
+        url = URL(with_query(request.url, request.query), encoded=True)
         with translated():
             response = await self._opened().request(
                 request.method,
-                URL(with_query(request.url, request.query), encoded=True),
+                url,
+                proxy=self._proxy_of(url),
                 headers={"Accept-Encoding": "identity", "Content-Length": str(request.size), **request.headers},
                 data=flowing(request.body) if request.size else None,
                 skip_auto_headers=("Content-Type",),
@@ -137,6 +142,12 @@ class CloudHttp:
             async with response:
                 said = await response.content.read(MOST_SAID)
             raise Refusal(response.status, self._code_in(response.headers, said), said.decode(errors="replace")[:500])
+
+    def _proxy_of(self, url: URL) -> str | None:
+        origin = url.origin()
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_of(str(origin))
+        return self._proxies[origin]
 
     def _opened(self) -> aiohttp.ClientSession:
         # On first use, because a session belongs to the event loop that runs then.

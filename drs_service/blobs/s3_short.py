@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import structlog
 
 from drs_service.blobs.cloud_http import Body, CloudHttp, Request, refusal
+from drs_service.blobs.proxies import proxy_of
 from drs_service.blobs.s3_errors import is_final, said_as
 from drs_service.blobs.sigv4 import ALGORITHM, SERVICE, Key, signed
 from drs_service.errors import StorageUnavailable
@@ -60,7 +60,7 @@ class Address:
         if query.get("X-Amz-Algorithm") != [ALGORITHM] or not url.path.endswith(f"/{name}"):
             return None
         _, _, region, service, _ = query["X-Amz-Credential"][0].rsplit("/", 4)
-        if service != SERVICE or (url.scheme in getproxies() and not proxy_bypass(url.netloc)):
+        if service != SERVICE or proxy_of(presigned) is not None:
             return None
         return cls(f"{url.scheme}://{url.netloc}{url.path.removesuffix(name)}", region)
 

@@ -20,6 +20,9 @@ class Store(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.answers: list[int] = []
         self.bodies: list[bytes] = []
+        self.asked: list[tuple[str, str | None, str | None]] = []
+        """What for, and by whom: as a proxy hears it, and as a store does."""
+        self.connected: list[str] = []
         self.headers: dict[str, str] = {}
 
 
@@ -27,7 +30,13 @@ class Answering(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Store
 
+    def do_CONNECT(self) -> None:
+        self.server.connected.append(self.path)
+        self.send_error(503)
+
     def do_PUT(self) -> None:
+        said = self.headers
+        self.server.asked.append((self.path, said["Proxy-Authorization"], said["Authorization"]))
         self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
         status = self.server.answers.pop(0)
         if status == CUT:
@@ -101,6 +110,31 @@ async def test_what_is_refused_is_not_asked_again(http: CloudHttp, store: Store,
     with pytest.raises(StorageUnavailable) as caught:
         await asked(http, store, status)
     assert (refusal(caught.value).status, refusal(caught.value).code) == (status, "TheCode")
+
+
+async def test_a_proxy_is_asked_unless_a_host_is_named_that_needs_none(
+    http: CloudHttp, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{store.server_port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,other.invalid")
+    store.answers = [200, 200]
+    far = Request(method="PUT", url="http://account.invalid/a%20b", query={"comp": "c/d"}, body=BODY)
+    near = Request(method="PUT", url=f"http://127.0.0.1:{store.server_port}/near", body=BODY)
+    for request in (far, near):
+        assert (await http.ask(request)).body == b"said."
+    assert store.asked == [
+        ("http://account.invalid/a%20b?comp=c%2Fd", "Basic bWU6c2VjcmV0", "signed"),
+        ("/near", None, "signed"),
+    ]
+    monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{store.server_port}")
+    with pytest.raises(StorageUnavailable):
+        await http.ask(Request(method="GET", url="https://account.invalid/a"))
+    assert store.connected == ["account.invalid:443"] * ATTEMPTS
+    with pytest.raises(StorageUnavailable):
+        await http.ask(Request(method="GET", url="https://other.invalid/a"))
+    assert len(store.connected) == ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [413, 507])
