@@ -161,6 +161,14 @@ class Thaws(Freezes, Protocol):
         """
 
 
+@runtime_checkable
+class InFiles(Protocol):
+    """An optional power of a place: a thread can read what it keeps by itself."""
+
+    async def file(self, key: str) -> int:
+        """The descriptor of a file that has the bytes under key, open for reading; the caller closes it. KeyError."""
+
+
 class BlobDriver(Protocol):
     """Bytes under keys, in one place. A key is a relative path of `[a-z0-9-]` segments."""
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.external import ExternalFile, PassedOver
 from drs_service.blobs.local import LocalDriver, undo_open
+from drs_service.blobs.settling import settled
 from drs_service.domain.paths import spelled, unspelled
 from drs_service.errors import BlobCorrupt, FileChanged, FileUnreadable, StorageUnavailable
 
@@ -37,9 +38,7 @@ class ExternalDirectory:
     async def files(self, below: str) -> AsyncIterator[ExternalFile | PassedOver]:
         walk = walked(self._root, unspelled(below))
         try:
-            while found := await self._driver.settled(
-                self._driver.submit(reached, lambda: list(islice(walk, AT_ONCE)))
-            ):
+            while found := await settled(self._driver.submit(reached, lambda: list(islice(walk, AT_ONCE)))):
                 for one in found:
                     yield one
         finally:

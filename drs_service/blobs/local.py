@@ -38,6 +38,7 @@ from drs_service.blobs.files import (
     writing,
 )
 from drs_service.blobs.probing import Probing
+from drs_service.blobs.settling import settled
 from drs_service.domain.uploads import Mark
 from drs_service.errors import BlobCorrupt
 
@@ -96,7 +97,7 @@ class LocalDriver:
                 yield Entry(entry.key.rpartition("/")[2], entry.published)
 
     async def read(self, key: str, start: int, end: int) -> AsyncGenerator[Buffer, None]:
-        descriptor = await self._open(self.path(key), os.O_RDONLY)
+        descriptor = await self.file(key)
         try:
             with self.reader():
                 while start < end:
@@ -105,6 +106,9 @@ class LocalDriver:
                     start += len(piece)
         finally:
             os.close(descriptor)
+
+    async def file(self, key: str) -> int:
+        return await self._open(self.path(key), os.O_RDONLY)
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[None]:
@@ -122,7 +126,7 @@ class LocalDriver:
             piece = os.pread(descriptor, count, start)
         else:
             # A cancelled reader leaves the thread to finish; it must not find another file's descriptor.
-            piece = await self.settled(self.submit(os.pread, descriptor, count, start))
+            piece = await settled(self.submit(os.pread, descriptor, count, start))
         if not piece:
             raise BlobCorrupt(key=name, ends=start)
         return piece
@@ -196,17 +200,6 @@ class LocalDriver:
             job.add_done_callback(partial(undo_open, created=path if flags & os.O_CREAT else None))
             raise
 
-    async def settled(self, job: Future[T]) -> T:
-        """The result of job; when cancelled, only once its thread has let go."""
-        future = asyncio.wrap_future(job)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            # Nobody's thread waits for one that may hang.
-            if not job.cancel():
-                await asyncio.wait({future})
-            raise
-
 
 class LocalStaged:
     """A file that nobody else knows of, until it is linked under its key."""
@@ -229,7 +222,7 @@ class LocalStaged:
         """Have call write, which returns how many bytes it wrote."""
         assert self._descriptor is not None
         self._last = job = self._driver.submit(call, *args, **kwargs)
-        self._unsynced += await self._driver.settled(job)
+        self._unsynced += await settled(job)
         # Write back early, beside the arrival: the sync at the end then has little left to wait for.
         if self._unsynced >= self._write_back_size and (self._write_back is None or self._write_back.done()):
             await self._settle_write_back()
@@ -240,12 +233,12 @@ class LocalStaged:
         if self._descriptor is not None:
             await self._settle_write_back()
             self._last = job = self._driver.submit(self._seal, self._descriptor)
-            await self._driver.settled(job)
+            await settled(job)
             os.close(self._descriptor)
             self._descriptor = None
         self._last = job = self._driver.submit(self._link, self._driver.path(key))
         with writing():
-            await self._driver.settled(job)
+            await settled(job)
 
     def _seal(self, descriptor: int) -> None:
         os.fchmod(descriptor, 0o440)
@@ -277,7 +270,7 @@ class LocalStaged:
 
     async def _settle_write_back(self) -> None:
         if self._write_back is not None:
-            await self._driver.settled(self._write_back)
+            await settled(self._write_back)
             self._write_back = None
 
 
@@ -296,7 +289,7 @@ class LocalWaiting(LocalStaged):
 
     async def go_on(self, mark: Mark) -> None:
         assert self._descriptor is not None, "nothing goes on after the first publish"
-        await self._driver.settled(self._driver.submit(cut, self._descriptor, mark.offset))
+        await settled(self._driver.submit(cut, self._descriptor, mark.offset))
         self._size = mark.offset
 
     async def write(self, chunks: Sequence[Buffer]) -> None:
@@ -319,7 +312,7 @@ class LocalWaiting(LocalStaged):
         if self._descriptor is not None:
             await self._settle_write_back()
             self._last = job = self._driver.submit(self._sync, self._descriptor)
-            await self._driver.settled(job)
+            await settled(job)
             self._unsynced = 0
         return Mark(self._size)
 

@@ -1,6 +1,7 @@
 """The one door to the bytes: what comes in is hashed, limited and verified here, whatever place keeps it."""
 
 import asyncio
+import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -20,7 +21,18 @@ from uuid import UUID
 import structlog
 
 from drs_service.blobs.binding import another_database, another_place
-from drs_service.blobs.driver import READABLE, BlobDriver, Buffer, Condition, Direct, Entry, Freezes, Presigns, Thaws
+from drs_service.blobs.driver import (
+    READABLE,
+    BlobDriver,
+    Buffer,
+    Condition,
+    Direct,
+    Entry,
+    Freezes,
+    InFiles,
+    Presigns,
+    Thaws,
+)
 from drs_service.blobs.external import ExternalFiles
 from drs_service.blobs.external_driver import ExternalDriver
 from drs_service.blobs.hashing import Hashing
@@ -37,6 +49,7 @@ from drs_service.blobs.keys import (
 )
 from drs_service.blobs.reading_on import begun, paced, read_on
 from drs_service.blobs.receiving import Arrival, Receiving
+from drs_service.blobs.rereading import Rereading
 from drs_service.blobs.unfinished import Unfinished
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
@@ -78,6 +91,7 @@ class BlobStore:
         self.max_bytes = max_bytes
         self._driver = driver
         self._receiving = Receiving()
+        self._rereading = Rereading()
 
     @asynccontextmanager
     async def receive(
@@ -205,6 +219,8 @@ class BlobStore:
 
         BlobNotFound, BlobCorrupt if they end too early, BytesArchived, StorageUnavailable.
         """
+        if isinstance(self._driver, InFiles):
+            return await self._digest_of_file(self._driver, blob, pace)
         async with aclosing(await self.open_whole(blob)) as pieces:
             return await self.digest_of(pieces, pace)
 
@@ -214,6 +230,21 @@ class BlobStore:
         """The same, of what is being read. Raises what that raises."""
         hashing = Hashing()
         await self.hash(pieces if pace is None else paced(pieces, pace), hashing)
+        return hashing.blob().digest
+
+    async def _digest_of_file(
+        self, driver: InFiles, blob: Blob, pace: Callable[[int], Awaitable[None]] | None
+    ) -> Digest:
+        try:
+            descriptor = await driver.file(key_for(blob.digest))
+        except KeyError as error:
+            raise BlobNotFound(digest=str(blob.digest)) from error
+        try:
+            hashing = await self._rereading.hash(descriptor, blob.size, pace)
+        finally:
+            os.close(descriptor)
+        if hashing.size < blob.size:
+            raise BlobCorrupt(key=key_for(blob.digest), ends=hashing.size)
         return hashing.blob().digest
 
     async def condition(self, digest: Digest) -> Condition:
@@ -337,3 +368,4 @@ class BlobStore:
     async def close(self) -> None:
         await self._driver.close()
         self._receiving.close()
+        self._rereading.close()

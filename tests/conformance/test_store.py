@@ -465,3 +465,21 @@ async def test_a_wrong_chunk_leaves_nothing(store: BlobStore) -> None:
         await unfinished.receive(source(b"right"), most=5, tell=safe.tell, expect=right)
         assert (await unfinished.finish()).blob.digest == digest(b"right")
     await store.forget(handle)
+
+
+async def test_what_is_kept_is_read_again_as_it_is(store: BlobStore, unclosed_place: Place) -> None:
+    blob = Blob(digest(SOME), len(SOME))
+    await keep(store, SOME)
+    before, paces = descriptors(), []
+
+    async def pace(size: int) -> None:
+        paces.append(size)
+
+    assert await store.digest(blob, pace) == blob.digest
+    assert sum(paces) == blob.size and len(paces) > 1
+    with pytest.raises(BlobNotFound):
+        await store.digest(Blob(digest(b"never sent"), 10))
+    unclosed_place.truncate(key_for(blob.digest), len(SOME) - 1)
+    with pytest.raises(BlobCorrupt):
+        await store.digest(blob)
+    assert descriptors() <= before
