@@ -27,13 +27,33 @@ async def lock(connection: Connection, digests: Sequence[Digest]) -> None:
 
     The lock is on the first 64 bits of a digest; two that share them merely wait for each other.
     """
-    keys = sorted({int.from_bytes(digest.raw[:8], signed=True) for digest in digests})  # one order: no deadlock
-    patience = f"{PATIENCE * 1000:.0f}ms"
+    keys = keys_of(digests)
     timeout = PATIENCE + 10  # the driver's own must not come before PostgreSQL's
     if len(keys) <= FEW:
-        await connection.execute(LOCK_FEW, patience, keys, timeout=timeout)
+        await connection.execute(LOCK_FEW, patience(), keys, timeout=timeout)
     else:
-        await connection.execute(LOCK_EVERYTHING, patience, timeout=timeout)
+        await connection.execute(LOCK_EVERYTHING, patience(), timeout=timeout)
+
+
+# Those that come after one that is not to be had are asked for as well: the end of the transaction lets go of all.
+LOCK_AT_ONCE = """
+    WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', $1, true)),
+    everything AS MATERIALIZED (SELECT pg_try_advisory_xact_lock_shared(0, 0) AS had FROM patience)
+    SELECT bool_and(had AND pg_try_advisory_xact_lock(key)) FROM everything, unnest($2::bigint[]) AS key
+"""
+
+
+async def lock_at_once(connection: Connection, digests: Sequence[Digest]) -> bool:
+    """The same of no more than FEW, unless somebody else has one of them: False then, and the transaction is to end."""
+    return bool(await connection.fetchval(LOCK_AT_ONCE, patience(), keys_of(digests)))
+
+
+def keys_of(digests: Sequence[Digest]) -> list[int]:
+    return sorted({int.from_bytes(digest.raw[:8], signed=True) for digest in digests})  # one order: no deadlock
+
+
+def patience() -> str:
+    return f"{PATIENCE * 1000:.0f}ms"
 
 
 INSERT = """

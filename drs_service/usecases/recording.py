@@ -1,6 +1,7 @@
 """Rows for bytes that were kept, and the work that follows on them."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
@@ -8,6 +9,8 @@ from drs_service.db import blobs
 from drs_service.db.pool import Connection
 from drs_service.domain.replication import places_for
 from drs_service.jobs.kinds import ChecksumBlob, Job, ReplicateBlob, enqueue_all
+
+AT_ONCE = 16  # arrivals that are looked after at the same time
 
 
 async def record(
@@ -20,8 +23,8 @@ async def record(
     """
     # Bytes first, rows second: an orphan blob is swept, a row without bytes is a lie. A sweep may have come between;
     # from here on the lock keeps it away.
-    for arrival in arrivals:
-        await arrival.keep_still()
+    for first in range(0, len(arrivals), AT_ONCE):
+        await all_of(arrival.keep_still() for arrival in arrivals[first : first + AT_ONCE])
     new, bad = await blobs.insert(connection, store.place, [(arrival.blob, arrival.key) for arrival in arrivals])
     for arrival in arrivals:
         if arrival.blob.digest in bad:
@@ -33,3 +36,10 @@ async def record(
     jobs: list[Job] = [ChecksumBlob(one.hex) for one in new if set(algorithms) - here[one]]
     jobs += [ReplicateBlob(one.hex, place) for one in new for place in places_for(store.replicas, sizes[one])]
     await enqueue_all(connection, jobs)
+
+
+async def all_of(work: Iterable[Coroutine[None, None, None]]) -> None:
+    """Return, or raise what one of them raises, when all have ended."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if error is not None:
+            raise error

@@ -10,7 +10,7 @@ from drs_service.blobs.driver import Buffer
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
 from drs_service.db import blobs, objects
-from drs_service.db.pool import Database
+from drs_service.db.pool import Connection, Database
 from drs_service.domain.access import DEFAULT_SPACE, Action, Principal, may
 from drs_service.domain.digest import Digest
 from drs_service.domain.names import FileName
@@ -20,6 +20,9 @@ from drs_service.errors import DrsServiceError, Forbidden, QuotaExceeded, Unavai
 from drs_service.usecases.limiting import Limiting, Room
 from drs_service.usecases.recording import record
 from drs_service.usecases.sweep import Sweep
+from drs_service.usecases.together import Together
+
+SMALL = 1024**2  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,14 @@ class Incoming(Arriving):
     media_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Bytes that were kept, and the object that they are to be."""
+
+    new: NewObject
+    arrival: Arrival
+
+
 class Uploads:
     """checksums: algorithms that workers apply to every new blob."""
 
@@ -58,6 +69,7 @@ class Uploads:
         self._store = store
         self._sweep = sweep
         self._checksums = checksums
+        self._recording = Together(self._record_at_once, self._record_one)
 
     async def put(self, principal: Principal, incoming: Incoming) -> DrsObject:
         """Keep one file. When this returns, its bytes and its object are durable.
@@ -71,7 +83,7 @@ class Uploads:
             async with self._receive(principal, incoming, room) as arrival:
                 await arrival.keep()
                 try:
-                    [stored] = await self._record(principal, [(incoming, arrival)])
+                    stored = await self._record_soon(ready(principal, incoming, arrival))
                 except QuotaExceeded:
                     with suppress(Unavailable):  # the sweep will find it
                         await self._sweep.forget(arrival.blob.digest)
@@ -86,19 +98,19 @@ class Uploads:
 
     async def _put_all(self, principal: Principal, incoming: AsyncIterable[Incoming]) -> list[DrsObject]:
         room = await self._limiting.room(principal.id, DEFAULT_SPACE, size=None)
-        kept: list[tuple[Incoming, Arrival]] = []
+        kept: list[Ready] = []
         async with AsyncExitStack() as staged:
             try:
                 async for one in incoming:
                     arrival = await staged.enter_async_context(self._receive(principal, one, room))
                     await arrival.keep()
-                    kept.append((one, arrival))
-                return await self._record(principal, kept) if kept else []
+                    kept.append(ready(principal, one, arrival))
+                return await self._record(kept) if kept else []
             except DrsServiceError:
                 # Bytes that were published for a form that failed belong to nobody, unless they did before.
                 with suppress(Unavailable):  # the sweep will find them
-                    for _, arrival in kept:
-                        await self._sweep.forget(arrival.blob.digest)
+                    for done in kept:
+                        await self._sweep.forget(done.arrival.blob.digest)
                 raise
 
     def _receive(self, principal: Principal, incoming: Incoming, room: Room) -> AbstractAsyncContextManager[Arrival]:
@@ -107,27 +119,47 @@ class Uploads:
             source, expect=incoming.digest, length=incoming.length, algorithms=incoming.algorithms
         )
 
-    async def _record(self, principal: Principal, kept: Sequence[tuple[Incoming, Arrival]]) -> list[DrsObject]:
-        new = [
-            NewObject(
-                id=new_object_id(time.time_ns() // 1_000_000, secrets.token_bytes(10)),
-                blob=arrival.blob,
-                name=incoming.name.portable,
-                file_name=incoming.name.original,
-                media_type=incoming.media_type,
-                owner=principal.id,
-                space=DEFAULT_SPACE,
-            )
-            for incoming, arrival in kept
-        ]
+    async def _record(self, kept: Sequence[Ready]) -> list[DrsObject]:
         async with self._database.transaction() as connection:
-            await blobs.lock(connection, [arrival.blob.digest for _, arrival in kept])
-            arrivals = [arrival for _, arrival in kept]
-            await record(connection, self._store, arrivals, algorithms=self._checksums)
-            await objects.insert(connection, new)
-            await self._limiting.check(connection, principal.id, DEFAULT_SPACE)
-            rows = await objects.select(connection, [one.id for one in new])
-        return [rows[one.id] for one in new]
+            await blobs.lock(connection, [one.arrival.blob.digest for one in kept])
+            return await self._write(connection, kept)
+
+    async def _record_soon(self, one: Ready) -> DrsObject:
+        """With others that are ready now. What is large may have to be published again, for which nobody waits."""
+        return await (self._recording.do(one) if one.arrival.blob.size <= SMALL else self._record_one(one))
+
+    async def _record_one(self, one: Ready) -> DrsObject:
+        [stored] = await self._record([one])
+        return stored
+
+    async def _record_at_once(self, kept: Sequence[Ready]) -> list[DrsObject] | None:
+        """None if somebody has the lock of one of the digests: those of the others are not to wait for it."""
+        async with self._database.transaction() as connection:
+            if not await blobs.lock_at_once(connection, [one.arrival.blob.digest for one in kept]):
+                return None
+            return await self._write(connection, kept)
+
+    async def _write(self, connection: Connection, kept: Sequence[Ready]) -> list[DrsObject]:
+        """Whoever calls this holds the locks of the digests."""
+        await record(connection, self._store, [one.arrival for one in kept], algorithms=self._checksums)
+        await objects.insert(connection, [one.new for one in kept])
+        for owner in {one.new.owner for one in kept}:
+            await self._limiting.check(connection, owner, DEFAULT_SPACE)
+        rows = await objects.select(connection, [one.new.id for one in kept])
+        return [rows[one.new.id] for one in kept]
+
+
+def ready(principal: Principal, incoming: Incoming, arrival: Arrival) -> Ready:
+    new = NewObject(
+        id=new_object_id(time.time_ns() // 1_000_000, secrets.token_bytes(10)),
+        blob=arrival.blob,
+        name=incoming.name.portable,
+        file_name=incoming.name.original,
+        media_type=incoming.media_type,
+        owner=principal.id,
+        space=DEFAULT_SPACE,
+    )
+    return Ready(new, arrival)
 
 
 def check(principal: Principal) -> None:
