@@ -121,4 +121,7 @@ def flip(path: Path) -> None:
 
 
 def is_good(path: Path, digest: Digest) -> bool:
-    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest.hex
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == digest.hex
+    except FileNotFoundError:
+        return False
