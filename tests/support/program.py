@@ -1,6 +1,7 @@
 """A server that other people wrote, as a process of its own on a free port of the loopback."""
 
 import contextlib
+import secrets
 import socket
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PATIENCE = 60.0
+NEVER_GIVEN = range(10_000, 32_768)  # Linux gives those above, unless it is told otherwise
 
 
 class Program:
@@ -61,6 +63,8 @@ class Program:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """One that nobody is given who asks the system for any, as those do who connect and all other servers here."""
+    while True:
+        port = secrets.choice(NEVER_GIVEN)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
