@@ -1,4 +1,7 @@
-"""Real parts for every test: one PostgreSQL for the run, a database of its own for each test, a real server."""
+"""Real parts for every test: one PostgreSQL, a database of its own for each test, a real server.
+
+Where tests run in several processes, each of these has all of its parts for itself.
+"""
 
 import os
 import secrets
@@ -21,6 +24,11 @@ from tests.support.postgres import Postgres
 from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 from tests.support.sftp import SftpServer
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for folders of tests; none beside this one for files and tests that are named."""
+    return 0 if all(Path(one.partition("::")[0]).is_file() for one in config.args) else 2
 
 
 @pytest.fixture(scope="session")

@@ -169,6 +169,7 @@ async def test_another_worker_finishes_what_a_killed_one_began(
         ({"sha-512": "0" * 128}, len(CONTENT), "has the sha-512"),
         ({"crc32c": "0" * 8}, len(CONTENT), "has the crc32c"),
     ],
+    ids=["shorter", "longer", "md5", "sha-256", "sha-512", "crc32c"],
 )
 async def test_what_is_not_as_stated_is_buried(
     settings: Settings,
