@@ -63,7 +63,7 @@ class Answering(BaseHTTPRequestHandler):
 def store() -> Iterator[Store]:
     with Store() as server:
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
