@@ -8,6 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ from tests.support import sftp as openssh
 from tests.support.azurite import AzureServer
 from tests.support.files import Files
 from tests.support.gcs import GcsServer
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, memory
 from tests.support.s3 import S3Server
 from tests.support.server import Service, running
 from tests.support.sftp import SftpServer
@@ -33,17 +34,25 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.fixture(scope="session")
 def roomy() -> Iterator[Path]:
-    """A directory that every user can reach: PostgreSQL is another one than root, and pytest's own is closed."""
-    path = Path(tempfile.mkdtemp(prefix="drs-tests-"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    with reachable() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
-def postgres(roomy: Path) -> Iterator[Postgres]:
-    with Postgres.started(roomy / "postgres") as server:
+def postgres() -> Iterator[Postgres]:
+    with reachable(memory()) as path, Postgres.started(path / "postgres") as server:
         yield server
+
+
+@contextmanager
+def reachable(parent: Path | None = None) -> Iterator[Path]:
+    """A new directory that every user can reach: PostgreSQL is another one than root, and pytest's own is closed."""
+    path = Path(tempfile.mkdtemp(prefix="drs-tests-", dir=parent))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 @pytest.fixture

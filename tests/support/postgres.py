@@ -1,6 +1,8 @@
 """One real PostgreSQL, with a database made from a migrated template for whoever asks."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +16,21 @@ from drs_service.db.migrate import migrate
 
 TEMPLATE = "template_drs"
 # What is lost in a crash of the machine is no loss to a test.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "max_wal_size": "256MB",
+}
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3  # bytes: far more than it needs
+
+
+def memory() -> Path | None:
+    """Where to keep it instead of on a disk, if there is room: each test has a database, of hundreds of files."""
+    usable = MEMORY.is_dir() and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+    return MEMORY if usable and shutil.disk_usage(MEMORY).free >= ROOM else None
 
 
 class Postgres:
