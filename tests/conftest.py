@@ -101,7 +101,7 @@ def some_bytes() -> bytes:
     return secrets.token_bytes(3 * 1024**2 + 17)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def own_environment() -> dict[str, str]:
     """The environment for a process of ours, without any of our settings."""
     ours = ("DRS_", "DATABASE_URL", "PUBLIC_URL")

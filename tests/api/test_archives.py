@@ -101,13 +101,13 @@ async def test_bundles_in_it_are_directories(client: httpx.AsyncClient, form: st
     }
 
 
-@both_formats
-async def test_a_thousand_small_files(own_client: httpx.AsyncClient, form: str) -> None:
+async def test_a_thousand_small_files(own_client: httpx.AsyncClient) -> None:
     contents = {f"{number:04}": b"%d" % number * (number % 50) for number in range(1000)}
     files = [("file", (name, content)) for name, content in contents.items()]
     made = (await own_client.post("/upload", files=files)).json()["objects"]
     path = await bundle(own_client, [{"name": one["name"], "id": one["id"]} for one in made])
-    assert await fetched(own_client, path, form) == contents
+    for form in ("zip", "tar"):
+        assert await fetched(own_client, path, form) == contents
 
 
 @both_formats

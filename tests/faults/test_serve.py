@@ -25,6 +25,13 @@ def data_dir(roomy: Path) -> Path:
     return roomy / f"data-{secrets.token_hex(4)}"
 
 
+@pytest.fixture(scope="module")
+def shared(roomy: Path, own_environment: dict[str, str]) -> Iterator[Serve]:
+    """For those who leave it as well as they have found it."""
+    with serving(roomy / f"shared-{secrets.token_hex(4)}", own_environment) as service:
+        yield service
+
+
 @pytest.fixture
 def serve(data_dir: Path, own_environment: dict[str, str]) -> Iterator[Serve]:
     with serving(data_dir, own_environment) as service:
@@ -144,16 +151,16 @@ def test_the_embedded_database_has_room_for_every_process(data_dir: Path, own_en
         assert query(url, "SHOW max_connections") == [str(62 + 62 + 20)]
 
 
-def test_a_second_service_on_the_same_directory_is_refused(serve: Serve, own_environment: dict[str, str]) -> None:
-    second = run(own_environment, "serve", "--data-dir", str(serve.data_dir), "--port", "0")
+def test_a_second_service_on_the_same_directory_is_refused(shared: Serve, own_environment: dict[str, str]) -> None:
+    second = run(own_environment, "serve", "--data-dir", str(shared.data_dir), "--port", "0")
     assert second.returncode == 78
-    assert str(serve.process.pid) in second.stderr
-    assert str(serve.data_dir) in second.stderr
-    assert accepts(serve.url)
+    assert str(shared.process.pid) in second.stderr
+    assert str(shared.data_dir) in second.stderr
+    assert accepts(shared.url)
 
 
-def test_a_port_that_is_taken_is_refused(serve: Serve, own_environment: dict[str, str], roomy: Path) -> None:
-    port = serve.url.rpartition(":")[2]
+def test_a_port_that_is_taken_is_refused(shared: Serve, own_environment: dict[str, str], roomy: Path) -> None:
+    port = shared.url.rpartition(":")[2]
     second = run(own_environment, "serve", "--data-dir", str(roomy / "other"), "--port", port)
     assert second.returncode == 78
     assert port in second.stderr
@@ -210,14 +217,14 @@ def test_a_lost_database_takes_no_bytes_with_it(serve: Serve, own_environment: d
 
 
 @pytest.mark.parametrize("role", ["web", "worker"])
-def test_a_child_that_is_killed_is_started_again(serve: Serve, role: str) -> None:
-    object_id = put(serve, b"kept")
-    killed = serve.child(role)
+def test_a_child_that_is_killed_is_started_again(shared: Serve, role: str) -> None:
+    object_id = put(shared, b"kept")
+    killed = shared.child(role)
     kill(killed)
     wait_until(lambda: not alive(killed))
-    wait_until(lambda: accepts(serve.url))
-    wait_until(lambda: any_child(serve, role) not in {None, killed})
-    assert get(serve, object_id) == b"kept"
+    wait_until(lambda: accepts(shared.url))
+    wait_until(lambda: any_child(shared, role) not in {None, killed})
+    assert get(shared, object_id) == b"kept"
 
 
 def any_child(serve: Serve, role: str) -> int | None:
@@ -227,12 +234,12 @@ def any_child(serve: Serve, role: str) -> int | None:
         return None
 
 
-def test_postgres_that_is_killed_is_started_again(serve: Serve) -> None:
-    object_id = put(serve, b"kept")
-    postmaster = int((serve.data_dir / "postgres" / "18" / "postmaster.pid").read_text().split()[0])
+def test_postgres_that_is_killed_is_started_again(shared: Serve) -> None:
+    object_id = put(shared, b"kept")
+    postmaster = int((shared.data_dir / "postgres" / "18" / "postmaster.pid").read_text().split()[0])
     kill(postmaster)
-    wait_until(lambda: readable(serve, object_id))
-    assert put(serve, b"after")
+    wait_until(lambda: readable(shared, object_id))
+    assert put(shared, b"after")
 
 
 def readable(serve: Serve, object_id: str) -> bool:
