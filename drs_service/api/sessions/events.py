@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Literal
 
 import msgspec
 from litestar import get
@@ -31,6 +32,16 @@ RETRY = 2000  # milliseconds after which a client that lost the connection comes
 KEEP_ALIVE = b": nothing new\n\n"
 LAST_EVENT_ID = header("Last-Event-ID", "The id of the last event that the client has: only what is newer is sent.")
 
+
+class StateEvent(msgspec.Struct, kw_only=True):
+    """What is sent at once, and whenever the session has changed. A field `retry` may go before the first."""
+
+    id: str
+    event: Literal["state"]
+    data: str
+    """The session in JSON, in one line."""
+
+
 Steps = AsyncGenerator[Session | None, None]
 
 
@@ -43,7 +54,10 @@ def routes(sessions: Sessions, urls: PublicUrls) -> list[HTTPRouteHandler]:
         "whenever its state or its tunnel has changed. The answer ends when the session has ended.",
         security=SECURITY,
         operation_class=operation(headers=[LAST_EVENT_ID]),
-        responses={200: ResponseSpec(str, media_type="text/event-stream", description="The events."), **NOT_YOURS},
+        responses={
+            200: ResponseSpec(StateEvent, media_type="text/event-stream", description="The events."),
+            **NOT_YOURS,
+        },
     )
     async def get_events(request: AnyRequest, session_id: FromPath[str]) -> ASGIApp:
         secret = bearer_of(request)
