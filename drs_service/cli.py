@@ -1,46 +1,24 @@
-"""The command line: `drs-service serve | worker | jobs | migrate | check | places | adopt | resolve | put | get`."""
+"""The command line: `drs-service serve | worker | jobs | migrate | check | places | adopt | sessions | resolve | put |
+get`.
+"""
 
 import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 import click
 
+from drs_service.commands import Command, Commands, read_settings, run
 from drs_service.errors import DrsServiceError, SettingsInvalid
 from drs_service.processes import Bond
+from drs_service.session_commands import sessions
 from drs_service.settings import Settings
-
-T = TypeVar("T")
-
-CONFIGURATION_ERROR = 78  # EX_CONFIG of sysexits.h
-
-
-class Command(click.Command):
-    """Errors of ours end a command with their message, not with a traceback."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except DrsServiceError as error:
-            fail(error)
-
-
-class Commands(click.Group, Command):
-    """Several of them, under one name."""
-
-    command_class = Command
-
-
-def fail(error: DrsServiceError) -> NoReturn:
-    reason = f" ({error.facts['reason']})" if "reason" in error.facts else ""
-    click.echo(f"drs-service: {error}{reason}", err=True)
-    sys.exit(CONFIGURATION_ERROR)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -448,15 +426,4 @@ def get(
     sys.exit(not run(fetched()))
 
 
-def read_settings(**overrides: object) -> Settings:
-    from drs_service import logs
-
-    settings = Settings.from_env(os.environ, **overrides)
-    logs.configure(settings.log_level)
-    return settings
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    import uvloop
-
-    return uvloop.run(main)
+main.add_command(sessions)

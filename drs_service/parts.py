@@ -24,6 +24,7 @@ from drs_service.usecases.draining import Draining
 from drs_service.usecases.enlisting import Enlisting, find_source
 from drs_service.usecases.health import Finding, Health
 from drs_service.usecases.jobs import Jobs
+from drs_service.usecases.overseeing import Overseeing
 from drs_service.usecases.placekeeping import Placekeeping, PlaceStatus
 from drs_service.usecases.places import Places
 from drs_service.usecases.reading import Reading
@@ -137,6 +138,13 @@ async def open_jobs(settings: Settings) -> AsyncIterator[Jobs]:
     """The jobs of the service. SettingsInvalid."""
     async with open_beside(settings, name="drs-service jobs") as database:
         yield Jobs(database)
+
+
+@asynccontextmanager
+async def open_overseeing(settings: Settings) -> AsyncIterator[Overseeing]:
+    """The sessions of the service. SettingsInvalid."""
+    async with open_beside(settings, name="drs-service sessions") as database:
+        yield Overseeing(database)
 
 
 @asynccontextmanager

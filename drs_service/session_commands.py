@@ -1,0 +1,121 @@
+"""`drs-service sessions`: remote workspaces from the command line."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drs_service.commands import Commands, read_settings, run
+from drs_service.errors import DrsServiceError
+from drs_service.settings import Settings, is_http_url
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def read_span(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """Seconds."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text, re.ASCII)
+    if found is None:
+        raise click.BadParameter("must be a number of seconds, or such as 30m, 4h or 2d")
+    return int(found[1]) * UNITS[found[2]]
+
+
+url_option = click.option("--url", help="The service (DRS_URL).")
+json_option = click.option("--json", "as_json", is_flag=True, help="What the service answers, as JSON.")
+secret_option = click.option(
+    "--secret-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Where its secret is; otherwise it is DRS_SESSION_SECRET.",
+)
+
+
+@click.group("sessions", cls=Commands)
+def sessions() -> None:
+    """Create, watch over and stop sessions: remote workspaces that dial in."""
+
+
+@sessions.command("create")
+@click.option("--name", help="For people.")
+@click.option("--target", help="What the agent will serve, such as http://127.0.0.1:8888.")
+@click.option("--max-life", "life", callback=read_span, metavar="SPAN", help="Its longest life: 30m, 4h, 2d (1d).")
+@click.option(
+    "--idle", callback=read_span, metavar="SPAN", help="For how long nothing may move in it (as the service)."
+)
+@click.option(
+    "--secret-file", type=click.Path(path_type=Path), help="A new file for its secret, instead of showing it."
+)
+@url_option
+@json_option
+def create(url: str | None, **options: Any) -> None:
+    """Create a session. Prints how to open it, and how to start its agent."""
+    from drs_service import sessions_shown
+
+    ended(run(sessions_shown.create(service_url(read_settings(), url), **options)))
+
+
+@sessions.command("show")
+@click.argument("session_id", metavar="ID")
+@secret_option
+@url_option
+@json_option
+def show(session_id: str, secret_file: Path | None, url: str | None, as_json: bool) -> None:
+    """Show a session, with its history."""
+    from drs_service import sessions_shown
+
+    settings = read_settings()
+    ended(
+        run(sessions_shown.show(service_url(settings, url), session_id, secret(settings, secret_file), as_json=as_json))
+    )
+
+
+@sessions.command("stop")
+@click.argument("session_id", metavar="ID")
+@secret_option
+@url_option
+@json_option
+def stop(session_id: str, secret_file: Path | None, url: str | None, as_json: bool) -> None:
+    """Have a session end. May be said again."""
+    from drs_service import sessions_shown
+
+    settings = read_settings()
+    ended(
+        run(sessions_shown.stop(service_url(settings, url), session_id, secret(settings, secret_file), as_json=as_json))
+    )
+
+
+@sessions.command("list")
+@click.option("--all", "every", is_flag=True, help="Also those that have ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR).")
+def list_sessions(data_dir: Path | None, every: bool, as_json: bool) -> None:
+    """List everybody's sessions, as the operator sees them."""
+    from drs_service import sessions_table
+
+    run(sessions_table.list_all(read_settings(data_dir=data_dir), ended=every, as_json=as_json))
+
+
+def ended(error: DrsServiceError | None) -> None:
+    """What the service has refused is no fault of the settings."""
+    if error is not None:
+        click.echo(f"drs-service: {error}", err=True)
+        sys.exit(1)
+
+
+def service_url(settings: Settings, url: str | None) -> str:
+    found = url or settings.url
+    if found is None or not is_http_url(found):
+        raise click.UsageError("Say which service: --url http(s)://…, or DRS_URL.")
+    return found.rstrip("/")
+
+
+def secret(settings: Settings, path: Path | None) -> str:
+    """Never an argument of a command: everybody on a machine can read those."""
+    if path is not None:
+        return path.read_text().strip()
+    if settings.session_secret is None:
+        raise click.UsageError("Say the secret of the session: --secret-file PATH, or DRS_SESSION_SECRET.")
+    return settings.session_secret.reveal()
