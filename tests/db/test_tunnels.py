@@ -153,8 +153,9 @@ async def test_whoever_attaches_last_has_the_tunnel(sessions: Sessions, tunnels:
     where = await tunnels.find(made.session.id)
     assert where is not None and where.epoch == last.epoch
     for node in (one, two):
-        verdicts = await tunnels.beat(node, [seen(held, running=7) for held in (first, early, last)])
         mine = where.node_id == node
+        said = [seen(first, running=99), seen(early, running=99), seen(last, running=7 if mine else 99)]
+        verdicts = await tunnels.beat(node, said)
         assert {one.epoch: one.fate for one in verdicts} == dict.fromkeys(
             [first.epoch, early.epoch] + ([] if mine else [last.epoch]), Fate.FENCED
         )
@@ -216,7 +217,8 @@ async def test_a_node_that_dies_holds_nothing_and_one_that_was_only_cut_off_goes
     assert where is not None and (where.node_id, where.address, where.state) == (None, None, State.CONNECTED)
     with pytest.raises(Unavailable):
         await tunnels.attach(dying, credential, None)
-    assert await tunnels.beat(dying, [seen(held)]) == [about(held, Fate.FENCED)]
+    assert await tunnels.beat(dying, [seen(held, running=1)]) == [about(held, Fate.FENCED)]
+    assert (await sessions.show(made.session.id, made.secret)).running == 0
     again = await tunnels.attach(dying, credential, None)
     assert again == replace(held, epoch=2)
     await tunnels.leave(dying)
@@ -272,7 +274,7 @@ async def test_nobody_waits_for_ever_for_an_agent(sessions: Sessions, tunnels: T
     await tunnels.beat(node, [seen(held, running=1)])
     await tunnels.detach(held, left=False)
     await ago(connection, never, join_by="1 second")
-    await ago(connection, away, tunnel_at="59 minutes")
+    await ago(connection, away, tunnel_at="59 minutes", active_at="2 hours")
     await tunnels.beat(node, [])
     assert await shown(sessions, never) == (State.ENDED, Reason.NEVER_JOINED, False)
     assert await shown(sessions, away) == (State.CONNECTED, None, False)
