@@ -212,7 +212,7 @@ class Settings:
     )
     join_token: Secret | None = setting(None, "of the session whose agent `drs-service agent` is")
     xdg_state_home: Path | None = setting(
-        None, "where `put` and `get` remember what is under way; default ~/.local/state"
+        None, "where `put`, `get` and `agent` remember what is under way; default ~/.local/state"
     )
 
     log_level: str = setting("info", "debug, info, warning or error")

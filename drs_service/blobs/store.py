@@ -57,6 +57,7 @@ from drs_service.domain.ranges import ByteRange
 from drs_service.domain.replication import Rule
 from drs_service.domain.thawing import Thaw
 from drs_service.errors import (
+    BlobCorrupt,
     BlobNotFound,
     DigestMismatch,
     StorageFull,

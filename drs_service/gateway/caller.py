@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CLAIM = re.compile(rb"[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")
-PERHAPS = 32  # bytes with which that is decided
+METHOD = re.compile(rb"[A-Z-]{1,20}")
 SOCKET = re.compile(rb"/socket/([0-9a-z]{1,64})(?:[/?].*)?", re.DOTALL)
 
 TELLING = frozenset(
@@ -42,7 +42,9 @@ def claims(data: bytes) -> bool | None:
     """Whether the request that begins so is for a session or comes from an agent; None: too little has come."""
     if CLAIM.match(data):
         return True
-    return None if len(data) < PERHAPS and b"\n" not in data else False
+    method, _, path = data.partition(b" ")
+    might = b"/socket/".startswith(path) or b"/tunnel".startswith(path)
+    return None if might and METHOD.fullmatch(method) else False
 
 
 class Caller(asyncio.Protocol):

@@ -319,5 +319,7 @@ async def open_gateway(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(DrsServiceError):
+            try:
                 await tunnels.leave(gateway.peers.node_id)
+            except Exception as error:  # it is found out soon that the node lives no longer
+                log.warning("the node did not say that it ends", error=str(error))
