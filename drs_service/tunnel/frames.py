@@ -27,7 +27,11 @@ MESSAGE = 128 * KIB  # bytes of a message, about
 TURN = 16 * KIB  # bytes that a stream sends before others have their turn
 ENOUGH = 512 * KIB  # bytes waiting in a stream, beyond which its producer pauses
 MAX_STREAMS = 4096
-MAX_INTERIM = 20  # heads of one stream
+MAX_INTERIM = 20  # heads of one stream before the final one
+MAX_NUMBER = 2**32 - 1  # of a stream
+MAX_RUNNING = 2**31 - 1
+MAX_WAITING = 8 * MIB  # bytes of frames without credit that the other end has not taken, for another stream to begin
+PROTOCOLS: Final = frozenset(("http", "websocket"))
 
 FRAME = struct.Struct("!BII")
 HEADER_SIZE = FRAME.size
@@ -48,6 +52,9 @@ END: Final = 0x80
 ACK: Final = 0x40
 KIND: Final = 0x0F
 WITHOUT_PAYLOAD: Final = frozenset((Kind.CREDIT, Kind.RESET, Kind.PING))
+FLAGS: Final[dict[int, int]] = {Kind.OPEN: END, Kind.HEAD: END, Kind.DATA: END, Kind.PING: ACK}
+KINDS: Final = frozenset(kind | flag for kind in Kind for flag in (0, FLAGS.get(kind, 0)))
+"""The first bytes that a frame may have."""
 MOST: Final[dict[int, int]] = {Kind.HELLO: MAX_HELLO, Kind.OPEN: MAX_HEAD, Kind.HEAD: MAX_HEAD, Kind.GOAWAY: MAX_REASON}
 
 

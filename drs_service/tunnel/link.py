@@ -268,6 +268,10 @@ class Link:
             self._wire.close()
             self.lost("silence")
             return
+        if self.tunnel.is_used_up:
+            log.info("a tunnel has had as many streams as there can be")
+            self._wire.close()
+            return
         self.tunnel.ping(self._running())
         self.flush()
         self._timer = self._loop.call_later(PING_EVERY, self._keep_alive)

@@ -35,14 +35,19 @@ from drs_service.tunnel.frames import (
     FRAME,
     HEADER_SIZE,
     KIND,
+    KINDS,
     MAX_CREDIT,
     MAX_HEAD,
     MAX_INTERIM,
+    MAX_NUMBER,
     MAX_REASON,
+    MAX_RUNNING,
     MAX_STREAMS,
+    MAX_WAITING,
     MESSAGE,
     MOST,
     MOST_WINDOW,
+    PROTOCOLS,
     TARGET,
     TOKEN,
     TURN,
@@ -130,7 +135,8 @@ class Tunnel:
         """Streams that have ended both ways. Whoever reads this clears it."""
         self._streams: dict[int, _Stream] = {}
         self._highest = 0
-        self._urgent: deque[bytes] = deque()
+        self._urgent: deque[bytes] = deque()  # frames that need no credit
+        self._waiting = 0  # bytes in them
         self._line: deque[_Stream] = deque()
         self._rest = bytearray()  # of a frame that has not come whole
         self._missing = 0  # bytes without which that is not looked at again
@@ -157,8 +163,17 @@ class Tunnel:
     def has_room(self) -> bool:
         """Whether the other end would take another stream."""
         return (
-            self.peer is not None and not self.failure and len(self._streams) < min(self.peer.max_streams, MAX_STREAMS)
+            self.peer is not None
+            and not self.failure
+            and len(self._streams) < min(self.peer.max_streams, MAX_STREAMS)
+            and self._waiting < MAX_WAITING
+            and not self.is_used_up
         )
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether there are no more numbers for streams: it takes another connection."""
+        return self._highest >= MAX_NUMBER
 
     def _new_stream(self, number: int) -> _Stream:
         assert self.peer is not None
@@ -188,14 +203,19 @@ class Tunnel:
         return stream.number
 
     def head(self, number: int, status: int, headers: Headers, *, end: bool = False) -> None:
-        """Begin to answer. ValueError for a head that is too long."""
+        """Begin to answer. Interim heads beyond MAX_INTERIM go nowhere. ValueError for one that is not to be sent."""
+        if not 100 <= status <= 999:
+            raise ValueError(f"{status} is no status")
         payload = encode((status, headers))
         if len(payload) > MAX_HEAD:
             raise ValueError("the head of the answer is too long")
         stream = self._streams.get(number)
         if stream is None:
             return
-        stream.answered = stream.answered or is_final(status)
+        stream.answered = is_final(status)
+        stream.interim += not stream.answered
+        if not stream.answered and stream.interim > MAX_INTERIM:
+            return
         self._frame(Kind.HEAD | (END if end else 0), number, payload)
         if end:
             stream.ends = stream.ended = True
@@ -240,7 +260,7 @@ class Tunnel:
         if more > 0:
             stream.since = 0
             stream.allowed += more
-            self._urgent.append(FRAME.pack(Kind.CREDIT, number, more))
+            self._say(FRAME.pack(Kind.CREDIT, number, more))
 
     def reset(self, number: int, code: int) -> None:
         """End a stream both ways; what was to be sent is not."""
@@ -248,10 +268,10 @@ class Tunnel:
         if stream is not None:
             forget(stream)
             self.gone.append(number)
-            self._urgent.append(FRAME.pack(Kind.RESET, number, code))
+            self._say(FRAME.pack(Kind.RESET, number, code))
 
     def ping(self, running: int = 0) -> None:
-        self._urgent.append(FRAME.pack(Kind.PING, 0, running))
+        self._say(FRAME.pack(Kind.PING, 0, min(running, MAX_RUNNING)))
 
     def go_away(self, code: int, reason: str = "") -> None:
         self._frame(Kind.GOAWAY, code, reason.encode()[:MAX_REASON])
@@ -265,12 +285,13 @@ class Tunnel:
         message: list[Buffer] = []
         size = 0
         if self._pong is not None:
-            self._urgent.append(FRAME.pack(Kind.PING | ACK, 0, self._pong))
+            self._say(FRAME.pack(Kind.PING | ACK, 0, self._pong))
             self._pong = None
         while self._urgent and size < MESSAGE:
             frame = self._urgent.popleft()
             message.append(frame)
             size += len(frame)
+        self._waiting -= size
         line = self._line
         while line and size < MESSAGE:
             stream = line.popleft()
@@ -287,6 +308,7 @@ class Tunnel:
     def _send(self, stream: _Stream, turn: int, message: list[Buffer]) -> int:
         """Add up to turn bytes of a stream to a message. How many it is longer by."""
         size = min(stream.queued, stream.credit, turn)
+        longer = 0
         ends = stream.ends and size == stream.queued
         if size or stream.trailers is None:
             last = ends and stream.trailers is None
@@ -294,15 +316,17 @@ class Tunnel:
             take(stream.pieces, size, message)
             stream.queued -= size
             stream.credit -= size
+            longer = HEADER_SIZE + size
         if ends:
             if stream.trailers is not None:
                 message += (FRAME.pack(Kind.HEAD | END, stream.number, len(stream.trailers)), stream.trailers)
+                longer += HEADER_SIZE + len(stream.trailers)
             stream.ended = True
             self._part(stream)
         elif stream.paused and stream.queued * 2 <= ENOUGH:
             stream.paused = False
             self.drained.append(stream.number)
-        return size + HEADER_SIZE
+        return longer
 
     def _line_up(self, stream: _Stream) -> None:
         if stream.ready or stream.ended:
@@ -312,7 +336,11 @@ class Tunnel:
             self._line.append(stream)
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
-        self._urgent.append(FRAME.pack(kind, stream, len(payload)) + payload)
+        self._say(FRAME.pack(kind, stream, len(payload)) + payload)
+
+    def _say(self, frame: bytes) -> None:
+        self._urgent.append(frame)
+        self._waiting += len(frame)
 
     def _part(self, stream: _Stream) -> None:
         """Forget a stream that has ended both ways."""
@@ -328,7 +356,9 @@ class Tunnel:
         if self.failure is None:
             try:
                 self._read(data, events)
-            except (Violation, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                if self._waiting > BUDGET:
+                    raise Violation("the other end does not take what is sent")
+            except (Violation, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 self.fail(str(error))
         return events
 
@@ -340,7 +370,10 @@ class Tunnel:
                 forget(stream)
             self._streams.clear()
             self._line.clear()
-            self._urgent.clear()
+            # A HELLO comes first, whatever comes then.
+            self._urgent = deque(frame for frame in self._urgent if frame[0] == Kind.HELLO)
+            self._waiting = sum(map(len, self._urgent))
+            self._pong = None
             self.go_away(Leaving.FAILED, reason)
 
     def _read(self, data: Buffer, events: list[Event]) -> None:
@@ -354,12 +387,14 @@ class Tunnel:
         at, size = 0, len(view)
         while at < size:
             if self._body is not None:
-                at += self._read_body(view[at:], events)
+                at += self._read_body(view, at, events)
                 continue
             if size - at < HEADER_SIZE:
                 self._missing = HEADER_SIZE - (size - at)
                 break
             kind, stream, length = FRAME.unpack_from(view, at)
+            if kind not in KINDS:
+                raise Violation(f"there is no frame that begins with {kind:#04x}")
             if kind & KIND == Kind.DATA:
                 self._begin_body(kind, stream, length, events)
                 at += HEADER_SIZE
@@ -368,7 +403,7 @@ class Tunnel:
                 self._short(kind, stream, length, events)
                 at += HEADER_SIZE
                 continue
-            if length > MOST.get(kind & KIND, -1):
+            if length > MOST[kind & KIND]:
                 raise Violation(f"a frame of kind {kind & KIND} with {length} bytes")
             if size - at - HEADER_SIZE < length:
                 self._missing = HEADER_SIZE + length - (size - at)
@@ -391,16 +426,19 @@ class Tunnel:
         elif stream is not None and ended:
             self._deliver(stream, b"", events, ended=True)
 
-    def _read_body(self, view: memoryview, events: list[Event]) -> int:
+    def _read_body(self, view: memoryview, at: int, events: list[Event]) -> int:
         """As much of a DATA as is there. How much that is."""
         assert self._body is not None
         stream, left, ended = self._body
-        here = min(left, len(view))
+        here = min(left, len(view) - at)
         whole = here == left
         self._body = None if whole else (stream, left - here, ended)
         # Since its beginning came it may have been reset.
         if stream is not None and self._streams.get(stream.number) is stream:
-            self._deliver(stream, view[:here], events, ended=whole and ended)
+            part = view[at : at + here]
+            # Whoever holds a part holds all that came with it: one that is small does not.
+            small = here * 4 < len(view)
+            self._deliver(stream, bytes(part) if small else part, events, ended=whole and ended)
         return here
 
     def _deliver(self, stream: _Stream, data: Buffer, events: list[Event], *, ended: bool) -> None:
@@ -413,6 +451,8 @@ class Tunnel:
         match kind & KIND:
             case Kind.PING:
                 self._check_greeted()
+                if value > MAX_RUNNING:
+                    raise Violation(f"a PING with {value} running")
                 ack = bool(kind & ACK)
                 if not ack:
                     self._pong = value  # only the last: they may come faster than answers are taken
@@ -459,6 +499,8 @@ class Tunnel:
         if len(self._streams) >= self._own.max_streams:
             raise Violation(f"more than {self._own.max_streams} streams are open")
         protocol, method, target, headers, session = decode_open(payload)
+        if protocol not in PROTOCOLS:
+            raise Violation(f"the protocol {protocol[:40]!r} is not known")
         if not TOKEN.fullmatch(method) or not TARGET.fullmatch(target):
             raise Violation("the request line is none of HTTP")
         check_headers(headers)
@@ -477,9 +519,9 @@ class Tunnel:
             self.end is End.PUBLIC and not stream.answered and 100 <= status <= 999 and (is_final(status) or not ended)
         ):
             stream.answered = is_final(status)
-            stream.interim += 1
+            stream.interim += not stream.answered
             if stream.interim > MAX_INTERIM:
-                raise Violation(f"stream {stream.number} has too many heads")
+                raise Violation(f"stream {stream.number} has too many interim heads")
             stream.remote_ended = ended
             events.append(Head(stream.number, status, headers, ended))
         else:
