@@ -5,6 +5,8 @@ It is uvicorn's until a request for a session begins, and again when another one
 
 import asyncio
 import re
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 import httptools
@@ -173,8 +175,11 @@ class Caller(asyncio.Protocol):
     _keeps = False
 
     def abort(self) -> None:
+        """Reset the connection: to HTTP/1.0 the end of one is the end of an answer."""
         self._is_leaving = True
         self._write_out()
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     # For the gateway.

@@ -194,14 +194,15 @@ class Exchange:
             if not is_final(status):
                 self._caller.write(self._answer.interim(status, headers))
                 return
-            self._is_answered = True
             self.waits_since = None
             if status == 101:
                 self._switch(headers)
                 return
+            head = self._answer.head(status, headers, ended=ended)
+            self._is_answered = True
             if self._request.upgrades:  # it was refused, and nothing but the head was asked
                 self._link.data(self._stream, b"", end=True)
-            self._caller.write(self._answer.head(status, headers, ended=ended))
+            self._caller.write(head)
             if ended:
                 self._finish([])
         except AnswerBroken as error:
@@ -210,6 +211,7 @@ class Exchange:
     def _switch(self, headers: Headers) -> None:
         if not self._request.upgrades:
             raise AnswerBroken("a 101 to a request that asked for no other protocol")
+        self._is_answered = True
         self._caller.write(self._answer.switched(headers))
         self.is_switched = True
         self._caller.switched()
