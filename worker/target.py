@@ -104,6 +104,7 @@ class Errand:
         self._chunked = False
         self._is_answered = False  # whole
         self._owed = 0  # bytes of the request that the app has not taken
+        self._public = b""  # origin at which the app is reached
         self._may_try_again = opened.ended and opened.method in IDEMPOTENT
         target.under_way += 1
 
@@ -142,7 +143,7 @@ class Errand:
     def _head(self) -> bytes:
         opened, target = self.opened, self._target
         fields = {name.lower(): value for name, value in opened.headers}
-        public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
+        public = self._public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
         prefix = fields.get(b"x-forwarded-prefix", b"")
         own = target.address.origin.encode()
         lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, opened.target)]
@@ -231,7 +232,14 @@ class Errand:
         """ended: nothing follows but `complete`."""
         self._may_try_again = False
         unwanted = heads.HOP_BY_HOP | heads.named_by_connection(headers)
-        kept = [(name, value) for name, value in headers if name.lower() not in unwanted]
+        kept = []
+        for name, value in headers:
+            lower = name.lower()
+            if lower in unwanted:
+                continue
+            if lower in {b"location", b"content-location"}:  # only we know where the app thinks that it is
+                value = heads.moved(value, self._target.address.origin.encode(), self._public)
+            kept.append((name, value))
         try:
             self.link.head(self.stream, status, kept, end=ended)
         except ValueError:

@@ -157,6 +157,11 @@ def relocated(location: bytes, prefix: bytes, origins: frozenset[bytes]) -> byte
     return under(rest if rest.startswith(b"/") else b"/" + rest, prefix)
 
 
+def moved(location: bytes, origin: bytes, to: bytes) -> bytes:
+    """A reference to something at an origin, at another one. Origins are in lower case."""
+    return to + location[len(origin) :] if re.match(re.escape(origin) + rb"(?=[/?#]|$)", location, re.I) else location
+
+
 def origin_of(url: str) -> bytes:
     """Scheme and authority of a URL, in lower case."""
     parts = urlsplit(url)
