@@ -1,8 +1,6 @@
 """deploy/nginx.conf on nodes of our making, which show what reaches them."""
 
 import asyncio
-import re
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.support.compose import ROOT
-from tests.support.containers import PATH, missing
+from tests.support.containers import missing
+from tests.support.nginx import nginx, proxy_conf
 from tests.support.program import free_port
 
 HANDSHAKE = (
@@ -60,22 +58,11 @@ async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pr
     does = getattr(proxy, request.param) if request.param else None
     nodes = [await asyncio.start_server(does, "127.0.0.1", 0) for _ in "ab"] if does else []
     ports = [node.sockets[0].getsockname()[1] for node in nodes] or [free_port(), free_port()]
-    here = {"8080": f"127.0.0.1:{proxy.port}", "8001": str(ports[0]), "8002": str(ports[1])}
     (directory := roomy / f"proxy-{proxy.port}").mkdir()
-    text = re.sub("/tmp/", f"{directory}/", (ROOT / "deploy" / "nginx.conf").read_text())
-    text = re.sub(r"\b80(80|01|02)\b", lambda match: here[match[0]], text)
-    (directory / "nginx.conf").write_text(text)
-    nginx = subprocess.Popen(["nginx", "-e", "stderr", "-c", directory / "nginx.conf"], env={"PATH": PATH})
-    try:
-        async with asyncio.timeout(10):
-            while not (directory / "nginx.pid").exists():
-                await asyncio.sleep(0.005)
+    with nginx(directory, proxy_conf(directory, proxy.port, ports)):
         yield proxy
-    finally:
-        nginx.terminate()
-        await asyncio.to_thread(nginx.wait, 10)
-        for node in nodes:
-            node.close()
+    for node in nodes:
+        node.close()
 
 
 @pytest.mark.parametrize("proxy", ["switch"], indirect=True)

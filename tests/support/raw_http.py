@@ -7,10 +7,19 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.deadline import PATIENCE
-from tests.support.server import Service
+
+
+class Reached(Protocol):
+    """Something that listens."""
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +46,14 @@ class Connection:
             self._writer.write(data)
             await self._writer.drain()
 
+    async def lines(self) -> list[str]:
+        """Those of the head of the next answer, as they come."""
+        async with asyncio.timeout(PATIENCE):
+            return (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+
     async def head(self) -> Answer:
         """The status and the headers of the next answer, interim ones included."""
-        async with asyncio.timeout(PATIENCE):
-            status_line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        status_line, *lines = await self.lines()
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.partition(":")
@@ -67,6 +80,12 @@ class Connection:
         async with asyncio.timeout(PATIENCE):
             return await self._reader.readexactly(size)
 
+    async def chunk(self) -> bytes:
+        """The next one of a chunked body; the last is empty, and `lines` are behind it if there are any."""
+        async with asyncio.timeout(PATIENCE):
+            size = int(await self._reader.readline(), 16)
+            return (await self._reader.readexactly(size + 2))[:-2] if size else b""
+
     async def rest(self) -> bytes:
         """Whatever comes until the server closes."""
         async with asyncio.timeout(PATIENCE):
@@ -84,7 +103,7 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(service: Service) -> AsyncIterator[Connection]:
+async def connected(service: Reached) -> AsyncIterator[Connection]:
     reader, writer = await asyncio.open_connection(service.host, service.port)
     try:
         yield Connection(reader, writer)
@@ -103,7 +122,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-async def asked(service: Service, *pieces: bytes) -> Answer:
+async def asked(service: Reached, *pieces: bytes) -> Answer:
     """The answer to a request sent in these pieces over a connection of its own."""
     async with connected(service) as connection:
         for piece in pieces:
