@@ -230,7 +230,7 @@ async def test_what_is_no_bundle_is_refused(client: httpx.AsyncClient) -> None:
 async def test_a_bundle_has_no_more_entries_than_the_settings_allow(settings: Settings) -> None:
     async with (
         running(replace(settings, max_bundle_entries=10)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         file = await uploaded(client)
         five = await registered(client, bundle_of(*[file] * 5))
@@ -335,7 +335,7 @@ def unchunked(raw: bytes) -> Iterator[bytes]:
 async def test_who_hangs_up_midway_leaves_every_connection_free(settings: Settings) -> None:
     async with (
         running(replace(settings, database_pool_size=2)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         file = await uploaded(client)
         names = [f"{'n' * 200}-{number}" for number in range(MEMBERS)]

@@ -38,7 +38,7 @@ async def speaking_1_2(settings: Settings) -> AsyncIterator[tuple[Service, httpx
     """A service with a second mount: DRS 1.2's service-info is closed to the members of 1.4 and 1.5."""
     async with (
         running(replace(settings, drs_1_2_prefix="/1.2")) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         yield service, client
 

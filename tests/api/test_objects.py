@@ -33,7 +33,7 @@ async def test_an_object_that_is_looked_at_is_promised_without_a_word(settings: 
     }
     async with (
         running(replace(settings, verify_external=True)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         registered = await client.post(f"{OBJECTS}/register", json={"candidates": [candidate]})
         url = f"{OBJECTS}/{registered.json()['objects'][0]['id']}"
@@ -71,7 +71,7 @@ async def test_an_object_says_what_drs_asks_for_and_nothing_else(client: httpx.A
 async def test_the_public_url_may_have_a_port_and_a_path_that_drs_uris_do_not(settings: Settings) -> None:
     async with (
         running(replace(settings, public_url="https://drs.example.org:8443/base/")) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         answer = await client.put("/upload/a", content=b"a")
         drs_object = answer.json()

@@ -110,7 +110,7 @@ def beside(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def ours(beside: Service) -> BaseSchema:
-    with httpx.Client(base_url=beside.url) as client:
+    with httpx.Client(base_url=beside.url, timeout=20) as client:
         ids = [client.put(f"/upload/{number}.txt", content=known).json()["id"] for number, known in enumerate(KNOWN)]
         uploads = announced(client, len(KNOWN))
         live, ended = opened(client), opened(client)
@@ -207,7 +207,7 @@ def known_in(data: Any, there: There, name: str = "") -> Any:
     return TEXTS.get(name, data) if isinstance(data, str) else data
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_every_answer_is_one_that_the_document_tells_of(ours: BaseSchema, subtests: pytest.Subtests) -> None:
     operations = []
     for found in ours.get_all_operations():

@@ -84,7 +84,7 @@ async def test_sizes_of_uploads_are_held_to(client: httpx.AsyncClient) -> None:
 async def test_as_many_as_are_told_and_no_more(settings: Settings) -> None:
     async with (
         running(replace(settings, max_bulk_request_length=2)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         drs = await told(client)
         ids = [await registered(client) for _ in range(3)]
@@ -126,7 +126,7 @@ async def test_what_is_deleted_is_remembered(client: httpx.AsyncClient) -> None:
 async def test_what_lies_elsewhere_is_looked_at_if_that_is_told(settings: Settings, switch: bool) -> None:
     async with (
         running(replace(settings, verify_external=switch)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         drs = await told(client)
         assert (drs["validateAccessMethods"], drs["validateChecksums"]) == (switch, switch)

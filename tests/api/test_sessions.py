@@ -223,7 +223,7 @@ async def test_links_are_made_anew_and_end_with_their_time_and_their_session(
 async def test_without_tls_the_cookie_is_no_secure_one(settings: Settings) -> None:
     async with (
         running(replace(settings, public_url="http://localhost/below")) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         made = await create(client)
         assert made["link"]["url"].startswith(f"http://localhost/below{path(made)}/enter?code=")
@@ -291,7 +291,7 @@ async def test_a_node_that_stops_lets_its_watchers_go(settings: Settings) -> Non
             async for one in changes:
                 seen.append(one)
 
-    async with asyncio.timeout(10), httpx.AsyncClient() as client:
+    async with asyncio.timeout(10), httpx.AsyncClient(timeout=20) as client:
         async with running(replace(settings, shutdown_grace_seconds=60)) as service:
             client.base_url = httpx.URL(service.url)
             watching = asyncio.create_task(watch(client, await create(client)))
@@ -335,7 +335,7 @@ async def test_sessions_are_listed_without_what_would_open_them(own_client: http
 async def test_an_owner_has_only_so_many_live_sessions(settings: Settings) -> None:
     async with (
         running(replace(settings, max_sessions=3)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         answers = await asyncio.gather(*(client.post("/sessions", json={}) for _ in range(6)))
         made = [one.json() for one in answers if one.status_code == 201]

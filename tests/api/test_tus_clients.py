@@ -51,7 +51,7 @@ async def printed(*command: str | Path) -> str:
 
 async def assert_arrived(service: Service, file: Path, url: str) -> None:
     """The upload at url has become an object with the bytes of file."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         asked = await client.head(url, headers={"Tus-Resumable": "1.0.0"})
         assert asked.headers["upload-offset"] == asked.headers["upload-length"] == str(SIZE)
         drs_object = (await client.get(asked.headers["content-location"])).json()

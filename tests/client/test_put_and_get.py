@@ -46,7 +46,7 @@ def test_a_directory_becomes_a_bundle_and_a_directory_again(client: Client) -> N
     put = client.well("put", "in", "--json", "--description", "what", "--tag", "k=v=w", "--name", "results")
     bundle = put.objects[-1]
     assert [one.get("bundle", False) for one in put.objects] == [False] * 4 + [True]
-    shown = httpx.get(bundle["url"]).json()
+    shown = httpx.get(bundle["url"], timeout=20).json()
     assert (shown["name"], shown["description"], shown["tags"]) == ("results", "what", {"k": "v=w"})
     client.well("get", bundle["url"], "-o", "out")
     expected = tree(client.directory / "in")
@@ -54,7 +54,7 @@ def test_a_directory_becomes_a_bundle_and_a_directory_again(client: Client) -> N
     assert tree(client.directory / "out") == expected
     flat = client.well("put", "in", "--no-bundle", "--tag", "k=v", "--json").objects
     assert len(flat) == 4
-    assert all(httpx.get(one["url"]).json()["tags"] == {"k": "v"} for one in flat)
+    assert all(httpx.get(one["url"], timeout=20).json()["tags"] == {"k": "v"} for one in flat)
 
 
 def test_what_is_said_of_a_file_is_said_of_the_object(client: Client) -> None:
@@ -62,7 +62,7 @@ def test_what_is_said_of_a_file_is_said_of_the_object(client: Client) -> None:
     url = client.well(
         "put", path, "--json", "--name", "b.x", "--type", "text/x-y", "--description", "d", "--tag", "k=v"
     ).objects[0]["url"]
-    shown = httpx.get(url).json()
+    shown = httpx.get(url, timeout=20).json()
     said = [shown[name] for name in ("name", "mime_type", "description", "tags")]
     assert said == ["b.x", "text/x-y", "d", {"k": "v"}]
 

@@ -31,7 +31,7 @@ def test_a_session_is_created_shown_stopped_and_listed(client: Client, serve: Se
     [link] = [line.strip() for line in made.lines if "/enter?code=" in line]
     secret = made.lines[-1].strip()
     assert len({agent[5], secret, link.rpartition("=")[2]}) == 3
-    with httpx.Client(base_url=serve.url) as browser:
+    with httpx.Client(base_url=serve.url, timeout=20) as browser:
         assert browser.get(f"{httpx.URL(link).raw_path.decode()}").status_code == 303
     told = json.loads(shows(client, secret, "show", session_id[1], "--json").out)
     assert (told["id"], told["idle_seconds"], told["target"]) == (session_id[1], 90, "http://127.0.0.1:80/a b")

@@ -54,7 +54,7 @@ async def bring(client: httpx.AsyncClient, path: str, *numbers: int) -> None:
 
 async def test_nobody_is_sent_to_a_store_that_he_does_not_reach(settings: Settings) -> None:
     closed = replace(settings, direct_uploads=False)
-    async with running(closed) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(closed) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         tus = Tus(client)
         at = (await tus.begin(len(LONG))).replace("/tus/", "/uploads/")
         assert "parts_url" not in (await client.get(at)).raise_for_status().json()
@@ -135,7 +135,7 @@ async def test_a_part_of_another_size_is_not_taken(nodes: Nodes, directed: str, 
     a = nodes.a.client
     await bring(a, directed, 1, 2, 3)
     given = (await a.post(f"{directed}/parts", json={"numbers": [3]})).json()
-    async with httpx.AsyncClient() as past:
+    async with httpx.AsyncClient(timeout=20) as past:
         assert (await past.put(given["parts"][0]["url"], content=b"short")).status_code == 403
     # Not every server that speaks S3 need hold to what was signed.
     assert isinstance(place.driver, CloudDriver)

@@ -93,7 +93,7 @@ async def test_no_other_upgrade_does(proxy: Proxy) -> None:
 async def test_another_node_is_asked_only_for_what_may_be_repeated(
     proxy: Proxy, method: str, content: bytes | None, asked: int
 ) -> None:
-    async with httpx.AsyncClient(base_url=proxy.url) as client:
+    async with httpx.AsyncClient(base_url=proxy.url, timeout=20) as client:
         assert_away(await client.request(method, "/upload/a%2Fb?x=%20", content=content))
     assert len(proxy.heads) == asked
     assert all(head.startswith(f"{method} /upload/a%2Fb?x=%20 HTTP/1.1\r\n".encode()) for head in proxy.heads)
@@ -101,7 +101,7 @@ async def test_another_node_is_asked_only_for_what_may_be_repeated(
 
 @pytest.mark.parametrize("proxy", [None], indirect=True)
 async def test_nodes_that_are_away_are_told_as_the_service_would(proxy: Proxy) -> None:
-    async with httpx.AsyncClient(base_url=proxy.url) as client:
+    async with httpx.AsyncClient(base_url=proxy.url, timeout=20) as client:
         for method in ("GET", "PUT"):
             assert_away(await client.request(method, "/upload/a", content=b"a" if method == "PUT" else None))
 

@@ -27,7 +27,7 @@ def proxy(composition: Composition) -> Iterator[httpx.Client]:
 
 def counted(composition: Composition, port: int, metric: str) -> float:
     """The sum of a metric, as a node tells it at its own address."""
-    text = httpx.get(f"{composition.url(port)}/metrics").raise_for_status().text
+    text = httpx.get(f"{composition.url(port)}/metrics", timeout=20).raise_for_status().text
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
 
 

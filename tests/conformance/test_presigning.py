@@ -31,7 +31,7 @@ async def test_a_presigned_url_gives_ranges_under_the_name_that_was_said(place: 
     assert isinstance(place.driver, CloudDriver)
     await put(place.driver, key, SOME)
     url = await place.driver.bucket.presign_read(key, expires_in=VALID, overrides=SAID)
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         answer = await client.get(url, headers={"Range": "bytes=10-19"})
         assert (answer.status_code, answer.content) == (206, SOME[10:20])
         assert answer.headers["content-type"] == "text/x-said"

@@ -44,7 +44,7 @@ async def test_who_has_the_urls_can_send_the_parts(bucket: S3Bucket) -> None:
     multipart = await bucket.begin(key)
     parts = [SOME[:LEAST_PART], SOME[LEAST_PART : LEAST_PART + 10]]
     tags = []
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         for number, part in enumerate(parts, 1):
             url = await bucket.presign_part(key, multipart, number, size=len(part), expires_in=timedelta(minutes=5))
             tags.append((await client.put(url, content=part)).raise_for_status().headers["etag"])

@@ -49,7 +49,10 @@ async def test_what_was_acknowledged_stays_while_the_storage_fails(
     service: Service, ailing: Service, storage: Ailing, verb: str, number: int, status: int, code: str
 ) -> None:
     content = secrets.token_bytes(SIZE)
-    async with httpx.AsyncClient(base_url=ailing.url) as client, httpx.AsyncClient(base_url=service.url) as other:
+    async with (
+        httpx.AsyncClient(base_url=ailing.url, timeout=20) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as other,
+    ):
         there, here = Tus(client), Tus(other)
         path = await there.begin(SIZE)
         await there.sent(path, 0, content[:HERE])
@@ -68,7 +71,10 @@ async def test_all_bytes_stay_when_they_cannot_be_published(
     service: Service, ailing: Service, storage: Ailing, number: int, status: int, code: str
 ) -> None:
     content = secrets.token_bytes(SIZE)
-    async with httpx.AsyncClient(base_url=ailing.url) as client, httpx.AsyncClient(base_url=service.url) as other:
+    async with (
+        httpx.AsyncClient(base_url=ailing.url, timeout=20) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as other,
+    ):
         there, here = Tus(client), Tus(other)
         path, another = await there.begin(SIZE), await there.begin(SIZE)
         storage.troubles = {"publish": number}
@@ -90,7 +96,7 @@ async def test_a_file_that_storage_refuses_leaves_nothing(
     service: Service, ailing: Service, storage: Ailing, verb: str, number: int, status: int, code: str
 ) -> None:
     storage.troubles = {verb: number}
-    async with httpx.AsyncClient(base_url=ailing.url) as client, nothing_stored(ailing.settings):
+    async with httpx.AsyncClient(base_url=ailing.url, timeout=20) as client, nothing_stored(ailing.settings):
         assert_refused(await client.put("/upload/a.bam", content=secrets.token_bytes(SIZE)), status, code)
 
 

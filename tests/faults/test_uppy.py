@@ -100,7 +100,7 @@ def answers_of_arrived(page: Page, file: Path) -> list[str]:
     assert outcome["error"] is None
     content = file.read_bytes()
     assert outcome["digest"] == hashlib.sha256(content).hexdigest()
-    drs_object = httpx.get(outcome["objectUrl"]).json()
+    drs_object = httpx.get(outcome["objectUrl"], timeout=20).json()
     assert (drs_object["name"], drs_object["size"]) == ("reads.bam", SIZE)
     return list(outcome["answers"])
 

@@ -94,7 +94,7 @@ async def test_a_signed_url_gives_the_bytes_to_whoever_has_it(reader: httpx.Asyn
         await reader.get(f"/1.2{OBJECTS}/{object_id}/access/signed-primary"),
     ):
         assert answer.headers["cache-control"] == "no-store"
-        async with httpx.AsyncClient() as stranger:
+        async with httpx.AsyncClient(timeout=20) as stranger:
             got = await stranger.get(answer.json()["url"], headers={"range": "bytes=1-9"})
         assert (got.status_code, got.content) == (206, CONTENT[1:10])
         assert got.headers["content-type"] == "text/html"

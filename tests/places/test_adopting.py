@@ -439,14 +439,14 @@ async def test_readers_get_the_files_and_a_node_that_does_not_know_them_says_so(
     write(archive / "one.txt", b"content")
     await adoption.run()
     object_id = (await adoption.objects())["one.txt"].id
-    async with running(adoption.settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(adoption.settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         answer = await client.get(f"/data/{object_id}", headers={"Range": "bytes=3-5"})
         assert (answer.status_code, answer.content) == (206, b"ten")
         (archive / "one.txt").write_bytes(b"CONTENT")
         answer = await client.get(f"/data/{object_id}")
         assert (answer.status_code, answer.json()["code"]) == (502, "blob_corrupt")
     os.utime(archive / "one.txt", (2, 2))
-    async with running(replace(adoption.settings, places=())) as service, httpx.AsyncClient() as client:
+    async with running(replace(adoption.settings, places=())) as service, httpx.AsyncClient(timeout=20) as client:
         async with adoption.parts.database.connection() as connection:
             await connection.execute("UPDATE replicas SET damaged_at = NULL, damage = NULL")
         answer = await client.get(f"{service.url}/data/{object_id}")

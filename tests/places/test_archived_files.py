@@ -68,7 +68,7 @@ async def test_a_file_in_an_archive_is_put_away_until_its_owner_brings_it_back(
         "failed",
         "The file lies in an archive: whoever owns it must bring it back.",
     )
-    async with running(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         signed = f"{OBJECTS}/{object_id}/access/signed-archive"
         behind.read.clear()
         for path in (signed, f"/data/{object_id}", signed, f"/data/{object_id}"):

@@ -40,7 +40,7 @@ async def test_a_file_of_others_spares_nobody_the_upload(adoption: Adoption, arc
     blob = (await adoption.objects())["same"].blob
     assert blob is not None
     said = metadata({"filename": "mine", "sha-256": blob.digest.hex})
-    async with running(adoption.settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(adoption.settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         checksums = [{"type": "sha-256", "checksum": blob.digest.hex}]
         answer = await client.post("/ga4gh/drs/v1/objects/register", json={"candidates": [{"checksums": checksums}]})
         assert answer.status_code == 201, answer.text  # it says so itself

@@ -94,7 +94,7 @@ async def test_a_bucket_that_says_nothing_delays_a_read_and_a_start_for_a_moment
             assert (await client.get(f"/data/{sent['id']}")).content == CONTENT
             assert way.down.blocked.is_set()
             async with asyncio.timeout(LONG):
-                async with running(turned) as other, httpx.AsyncClient(base_url=other.url) as beside:
+                async with running(turned) as other, httpx.AsyncClient(base_url=other.url, timeout=20) as beside:
                     assert (await beside.get(f"/data/{sent['id']}")).content == CONTENT
         finally:
             way.down.free()

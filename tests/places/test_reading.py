@@ -153,7 +153,7 @@ async def test_a_further_place_that_is_ill_is_named_and_the_service_is_ready(
 
 async def test_a_service_starts_while_a_further_place_is_away(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "mirror").touch()  # no directory: nothing can be written below it
-    async with running(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         kept = (await client.put("/upload/a.bin", content=CONTENT)).raise_for_status().json()
         assert (await client.get(f"/data/{kept['id']}")).content == CONTENT
         faults = (await client.get("/readyz")).json()["parts"]
@@ -163,7 +163,7 @@ async def test_a_service_starts_while_a_further_place_is_away(settings: Settings
 
 
 async def test_a_place_under_another_name_takes_over(settings: Settings, tmp_path: Path) -> None:
-    async with running(settings) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(settings) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         kept = (await client.put("/upload/a.bin", content=CONTENT)).raise_for_status().json()
     moved = replace(
         settings,
@@ -172,7 +172,7 @@ async def test_a_place_under_another_name_takes_over(settings: Settings, tmp_pat
         places=(f"primary={settings.storage_url}",),
         replicas="",
     )
-    async with running(moved) as service, httpx.AsyncClient(base_url=service.url) as client:
+    async with running(moved) as service, httpx.AsyncClient(base_url=service.url, timeout=20) as client:
         assert (await client.get(f"/data/{kept['id']}")).content == CONTENT
         await client.put("/upload/b.bin", content=b"b")
     assert (tmp_path / "new" / "sha256").exists()

@@ -57,7 +57,9 @@ class AzureServer:
             permission=ContainerSasPermissions(read=True),
             expiry=datetime.now(UTC) + timedelta(days=1),
         )
-        self._looking = httpx.Client(base_url=f"{self.url}/{ACCOUNT}/{CONTAINER}/", params=httpx.QueryParams(sas))
+        self._looking = httpx.Client(
+            base_url=f"{self.url}/{ACCOUNT}/{CONTAINER}/", params=httpx.QueryParams(sas), timeout=30
+        )
         self._client = ContainerClient(f"{self.url}/{ACCOUNT}", CONTAINER, credential=self._key, api_version=VERSION)
 
     @classmethod

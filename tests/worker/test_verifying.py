@@ -409,7 +409,7 @@ async def test_a_checksum_that_came_meanwhile_is_held_to_the_bytes(
 async def test_it_is_off_until_it_is_switched_on(settings: Settings, there: Elsewhere) -> None:
     async with (
         server.running(replace(settings, verify_external=False)) as service,
-        httpx.AsyncClient(base_url=service.url) as client,
+        httpx.AsyncClient(base_url=service.url, timeout=20) as client,
     ):
         object_id = await register(client, https(there.at("/other")))
         await replaced(client, object_id, https(there.at("/nothing")))
