@@ -20,6 +20,7 @@ from benchmarks import (
     s3,
     slow,
     startup,
+    tunnel,
     upkeep,
     uploads,
 )
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Row]]] = {
     "verify": upkeep.verify,
     "sweep": upkeep.sweep,
     "adopt": adopting.adopt,
+    "tunnel": tunnel.tunnel,
     "memory": memory.memory,
     "startup": startup.startup,
 }

@@ -12,6 +12,9 @@ PACKAGES = {
     "npm": "npm",
     "nginx": "nginx-light",
     "openssl": "openssl",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
     "sync": "coreutils",
     "wrk": "wrk",
 }

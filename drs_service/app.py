@@ -120,7 +120,7 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
     bells = Bells()
     visitors = Visitors(hostname=urls.hostname, origins=settings.cors_origins)
     async with (
-        gateway_on(database, visitors, settings) as gateway,
+        gateway_on(database, visitors, tally, settings) as gateway,
         hearing(settings, changes.Together(objects.changes, turns, bells, gateway), turns),
         sharing.writing(exposition.snapshot),
         contextlib.AsyncExitStack() as stack,
@@ -152,11 +152,14 @@ async def open_face(database: Database, places: Places, settings: Settings, shar
         yield Web(app, gateway)
 
 
-def gateway_on(database: Database, visitors: Visitors, settings: Settings) -> AbstractAsyncContextManager[Gateway]:
+def gateway_on(
+    database: Database, visitors: Visitors, tally: Tally, settings: Settings
+) -> AbstractAsyncContextManager[Gateway]:
     assert settings.public_url is not None
     return open_gateway(
         Tunnels(database, lost=timedelta(seconds=settings.session_lost_seconds)),
         visitors,
+        tally,
         Bounds(
             answer_seconds=settings.session_answer_seconds,
             idle_seconds=settings.session_silence_seconds,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from drs_service.gateway.caller import Caller
     from drs_service.gateway.gateway import Gateway
 
+ROUTE = "/socket/{session_id}"  # under which requests are counted
 RETRY_AFTER = b"2"  # seconds: an agent that lost its connection has another one soon
 ENDINGS: dict[int, type[DrsServiceError]] = {
     Code.UNREACHABLE: TargetUnreachable,
@@ -83,6 +84,9 @@ class Exchange:
         self._came = 0  # bytes of the body
         self._owed = 0  # bytes that are written, and not consumed for the caller is slow
         self._finding: asyncio.Task[None] | None = None
+        self._began = gateway.now()
+        self._status = 0
+        gateway.tally.in_flight += 1
 
     def begin(self) -> None:
         link = self._gateway.ways.ready(self._request.session_id, self._request.secrets)
@@ -145,6 +149,7 @@ class Exchange:
     def sent(self, data: Buffer) -> None:
         """Bytes of the body, or of what was switched to."""
         self._came += len(data)
+        self._gateway.tally.received_bytes += len(data)
         if self.is_over:
             return
         most = self._gateway.max_body
@@ -225,6 +230,7 @@ class Exchange:
         try:
             for one in self._answer.data(data):
                 self._caller.write(one)
+            self._gateway.tally.sent_bytes += len(data)
             if ended:
                 self._finish([])
         except AnswerBroken as error:
@@ -269,12 +275,14 @@ class Exchange:
         """Tell the caller, if that can still be; what has begun otherwise is broken off."""
         if self.is_over:
             return
+        status = status_of(type(error))
         was_answered = self._is_answered
+        if not was_answered:
+            self._status = status
         self._over(Code.CANCELLED)
         if was_answered:
             self._caller.abort()
             return
-        status = status_of(type(error))
         body = msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
         headers: Headers = [
             (b"Content-Type", b"application/json"),
@@ -290,7 +298,11 @@ class Exchange:
 
     def _over(self, code: Code | None) -> None:
         """Let go of everything."""
-        self.is_over = True
+        if not self.is_over:
+            self.is_over = True
+            tally = self._gateway.tally
+            tally.in_flight -= 1
+            tally.took(ROUTE, self._request.method.decode("ascii"), self._status, self._gateway.now() - self._began)
         self._early.clear()
         if self._finding is not None and self._finding is not asyncio.current_task():
             self._finding.cancel()

@@ -12,6 +12,7 @@ import structlog
 
 from drs_service.api.errors import Error
 from drs_service.api.guard import Visitors
+from drs_service.api.metrics.tally import Tally
 from drs_service.db import changes
 from drs_service.errors import BindRefused, DrsServiceError, HeadersTooLarge, TargetTimeout, TunnelAbsent
 from drs_service.gateway.caller import Caller, claims
@@ -46,10 +47,11 @@ class Bounds:
 
 
 class Gateway:
-    def __init__(self, tunnels: Tunnels, visitors: Visitors, bounds: Bounds, *, public_url: str) -> None:
+    def __init__(self, tunnels: Tunnels, visitors: Visitors, tally: Tally, bounds: Bounds, *, public_url: str) -> None:
         self.callers: set[Caller] = set()
         self.doors: set[Door] = set()
         self.is_draining = False
+        self.tally = tally
         self.max_body = bounds.max_body
         self.now = asyncio.get_running_loop().time
         self.soon = asyncio.get_running_loop().call_soon
@@ -222,9 +224,11 @@ class Gateway:
                 log.exception("the node's word did not reach the database")
 
     async def _say_word(self) -> None:
-        activities = []
+        activities, moved = [], []
         for holding in self.ways.held.values():
             link = holding.link
+            if link.moved:
+                moved.append(link)
             activities.append(
                 Activity(
                     session_id=holding.held.session_id,
@@ -234,7 +238,14 @@ class Gateway:
                 )
             )
             link.moved = False
-        for verdict in await self._tunnels.beat(self.peers.node_id, activities):
+        self.tally.tunnels = len(activities)
+        try:
+            verdicts = await self._tunnels.beat(self.peers.node_id, activities)
+        except DrsServiceError:
+            for link in moved:
+                link.moved = True  # that is still to be told
+            raise
+        for verdict in verdicts:
             found = self.ways.held.get(verdict.session_id)
             if found is None or found.held.epoch != verdict.epoch:
                 continue
@@ -292,6 +303,7 @@ class Gateway:
 async def open_gateway(
     tunnels: Tunnels,
     visitors: Visitors,
+    tally: Tally,
     bounds: Bounds,
     *,
     public_url: str,
@@ -303,7 +315,7 @@ async def open_gateway(
 
     host, port: where other nodes reach it; address: what they call that, as host:port, if it is not the same.
     """
-    gateway = Gateway(tunnels, visitors, bounds, public_url=public_url)
+    gateway = Gateway(tunnels, visitors, tally, bounds, public_url=public_url)
     try:
         server = await gateway.peers.listen(host, port)
     except OSError as error:

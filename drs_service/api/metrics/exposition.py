@@ -29,6 +29,7 @@ class Exposition:
         return Snapshot(
             durations=[Alike(*key, one.counts, one.sum) for key, one in self._tally.durations.items()],
             in_flight=self._tally.in_flight,
+            tunnels=self._tally.tunnels,
             received_bytes=self._tally.received_bytes,
             sent_bytes=self._tally.sent_bytes,
             uploads=dict(self._tally.uploads),
@@ -97,6 +98,7 @@ def of_processes(processes: Mapping[str, Snapshot]) -> Iterator[Metric]:
         labels=["process", "route", "method", "status"],
     )
     flight = GaugeMetricFamily("drs_http_requests_in_flight", "Requests that are being answered.", labels=["process"])
+    tunnels = GaugeMetricFamily("drs_tunnels", "Connections of sessions' agents.", labels=["process"])
     received = CounterMetricFamily("drs_http_received_bytes", "Bytes of bodies that came.", labels=["process"])
     sent = CounterMetricFamily("drs_http_sent_bytes", "Bytes of bodies that went.", labels=["process"])
     uploads = CounterMetricFamily(
@@ -108,10 +110,11 @@ def of_processes(processes: Mapping[str, Snapshot]) -> Iterator[Metric]:
             buckets = list(zip(BUCKETS, accumulate(alike.counts), strict=True))
             durations.add_metric([process, alike.route, alike.method, str(alike.status)], buckets, alike.sum)
         flight.add_metric([process], one.in_flight)
+        tunnels.add_metric([process], one.tunnels)
         received.add_metric([process], one.received_bytes)
         sent.add_metric([process], one.sent_bytes)
         for outcome, count in sorted(one.uploads.items()):
             uploads.add_metric([process, outcome], count)
         connections.add_metric([process, "in_use"], one.connections_in_use)
         connections.add_metric([process, "idle"], one.connections_open - one.connections_in_use)
-    yield from (durations, flight, received, sent, uploads, connections)
+    yield from (durations, flight, tunnels, received, sent, uploads, connections)

@@ -34,6 +34,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
     durations: list[Alike]
     in_flight: int
+    tunnels: int
     received_bytes: int
     sent_bytes: int
     uploads: dict[str, int]

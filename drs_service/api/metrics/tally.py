@@ -38,9 +38,20 @@ class Tally:
         self.durations: dict[tuple[str, str, int], Durations] = {}
         """By route, method and status."""
         self.in_flight = 0
+        self.tunnels = 0
+        """Of sessions, that end here."""
         self.received_bytes = 0
         self.sent_bytes = 0
         self.uploads: Counter[str] = Counter()
+
+    def took(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request that is over; status 0: the client went away."""
+        key = route, method, status
+        durations = self.durations.get(key)
+        if durations is None:
+            durations = self.durations[key] = Durations()
+        durations.counts[bisect_left(BOUNDS, seconds)] += 1
+        durations.sum += seconds
 
 
 class Tallied:
@@ -71,13 +82,9 @@ class Tallied:
         finally:
             seconds = perf_counter() - began
             tally.in_flight -= 1
-            key = scope.get("path_template", NO_ROUTE), method, status
-            durations = tally.durations.get(key)
-            if durations is None:
-                durations = tally.durations[key] = Durations()
-            durations.counts[bisect_left(BOUNDS, seconds)] += 1
-            durations.sum += seconds
-            if has_body and (method, key[0]) in RECEIVING:
+            route = scope.get("path_template", NO_ROUTE)
+            tally.took(route, method, status, seconds)
+            if has_body and (method, route) in RECEIVING:
                 tally.uploads[outcome(scope, status)] += 1
 
     def _receiving(self, receive: Receive) -> Receive:
