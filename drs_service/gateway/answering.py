@@ -34,19 +34,21 @@ class Answer:
 
     def interim(self, status: int, headers: Headers) -> bytes:
         """RFC 9110 15.2: a client of HTTP/1.0 knows none."""
-        return b"".join([*head_of(status, headers), b"\r\n"]) if self._http_1_1 else b""
+        return b"".join([*head_of(status, without_length(headers)), b"\r\n"]) if self._http_1_1 else b""
 
     def switched(self, headers: Headers) -> bytes:
         """What follows is not HTTP any more."""
         self.keep_alive = False
         self._body = Body.UNTIL_CLOSE
-        return b"".join([*head_of(101, headers), b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])
+        return b"".join([*head_of(101, without_length(headers)), b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])
 
     def head(self, status: int, headers: Headers, *, ended: bool) -> bytes:
         """ended: no body follows."""
         length = length_of(headers)
-        if status == 204:
-            headers = [one for one in headers if one[0].lower() != b"content-length"]
+        if length is not None:  # once, however often it was there
+            headers = without_length(headers)
+            if status != 204:
+                headers.append((b"Content-Length", b"%d" % length))
         lines = head_of(status, headers)
         # RFC 9112 6.3: whatever their fields say, these have none.
         if self._for_head or status in {204, 304}:
@@ -101,6 +103,11 @@ def head_of(status: int, headers: Headers) -> list[bytes]:
 
 def lines_of(headers: Headers) -> list[bytes]:
     return [b"%s: %s\r\n" % one for one in headers]
+
+
+def without_length(headers: Headers) -> Headers:
+    """RFC 9110 8.6: an answer that has no body in any case speaks of none."""
+    return [one for one in headers if one[0].lower() != b"content-length"]
 
 
 def length_of(headers: Headers) -> int | None:

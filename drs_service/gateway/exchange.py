@@ -165,7 +165,7 @@ class Exchange:
 
     def sent_all(self, trailers: Headers) -> None:
         self.has_all = True
-        self._trailers = trailers
+        self._trailers = heads.of_trailers(trailers)
         if self._link is not None and not self.is_over:
             self.touch()
             self.waits_since = self.moved_at
@@ -244,7 +244,7 @@ class Exchange:
 
     def on_trailers(self, headers: Headers) -> None:
         try:
-            self._finish(heads.of_answer(headers, b"", frozenset()))
+            self._finish(heads.of_trailers(headers))
         except AnswerBroken as error:
             self._break_off(error)
 

@@ -19,16 +19,39 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-# What only we say to the app.
-FORWARDED = frozenset(
-    (b"forwarded", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-port")
-)
 # They speak for a whole origin, which is not the app's alone.
 OF_THE_ORIGIN = frozenset(
-    (b"alt-svc", b"clear-site-data", b"nel", b"public-key-pins", b"report-to", b"strict-transport-security")
+    (
+        b"accept-ch",
+        b"alt-svc",
+        b"clear-site-data",
+        b"expect-ct",
+        b"nel",
+        b"origin-agent-cluster",
+        b"public-key-pins",
+        b"public-key-pins-report-only",
+        b"report-to",
+        b"set-login",
+        b"strict-transport-security",
+    )
+)
+# With them an app has the proxy in front of it serve a file of that machine. The one in front of us is not the app's.
+FOR_A_PROXY = frozenset((b"x-accel-redirect", b"x-lighttpd-send-file", b"x-reproxy-url", b"x-sendfile"))
+# RFC 9110 6.5.1: what says where a message ends, where it goes and who sends it is not said behind it.
+NOT_IN_TRAILERS = frozenset(
+    (
+        b"authorization",
+        b"content-length",
+        b"cookie",
+        b"host",
+        b"location",
+        b"set-cookie",
+        b"trailer",
+        b"www-authenticate",
+    )
 )
 # All of a request that do not pass as they are.
-OF_INTEREST = HOP_BY_HOP | FORWARDED | {b"authorization", b"cookie", b"x-forwarded-for"}
+OF_INTEREST = HOP_BY_HOP | {b"authorization", b"cookie", b"forwarded", b"x-forwarded-for"}
 COOKIE = b"drs_session_"
 """What the names of our own cookies begin with: they are for us, and the app's are never called so."""
 
@@ -51,28 +74,29 @@ def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes
     """
     named = named_by_connection(headers)
     kept: Headers = []
-    came_through = caller.address
+    came_through = []
     for name, value in headers:
         lower = name.lower()
-        if lower not in OF_INTEREST and lower not in named:
+        if lower not in OF_INTEREST and lower not in named and not is_forwarded(lower):
             kept.append((name, value))
         elif lower == b"te":
             if value.strip().lower() == b"trailers":
                 kept.append((name, value))
         elif lower == b"x-forwarded-for":
-            came_through = value + b", " + caller.address
+            came_through.append(value)
         elif lower == b"cookie":
             if value := without_ours(value):
                 kept.append((name, value))
         elif lower == b"authorization" and (secret is None or bearer(value) != secret):
             kept.append((name, value))
-    kept += ((b"X-Forwarded-For", came_through), *caller.fields, (b"X-Forwarded-Prefix", prefix))
+    came_through.append(caller.address)
+    kept += ((b"X-Forwarded-For", b", ".join(came_through)), *caller.fields, (b"X-Forwarded-Prefix", prefix))
     return kept
 
 
 def of_answer(headers: Headers, prefix: bytes, origins: frozenset[bytes]) -> Headers:
     """The fields of an answer as the caller gets them. origins: those under which the app may know itself."""
-    unwanted = HOP_BY_HOP | named_by_connection(headers) | OF_THE_ORIGIN
+    unwanted = HOP_BY_HOP | named_by_connection(headers) | OF_THE_ORIGIN | FOR_A_PROXY
     kept: Headers = []
     for name, value in headers:
         lower = name.lower()
@@ -86,9 +110,21 @@ def of_answer(headers: Headers, prefix: bytes, origins: frozenset[bytes]) -> Hea
                 continue
             value = cookie
         elif lower == b"service-worker-allowed":
-            value = under(value, prefix)
+            # Not what it says: that is resolved as a URL, and can lead upwards in more ways than one.
+            value = prefix + b"/"
         kept.append((name, value))
     return kept
+
+
+def of_trailers(headers: Headers) -> Headers:
+    """The fields behind a body, either way."""
+    unwanted = HOP_BY_HOP | OF_THE_ORIGIN | FOR_A_PROXY | NOT_IN_TRAILERS
+    return [one for one in headers if (lower := one[0].lower()) not in unwanted and not is_forwarded(lower)]
+
+
+def is_forwarded(lower: bytes) -> bool:
+    """Whether only we say this to the app. To many apps `_` in a name is the same as `-`."""
+    return lower[:1] in b"xf" and (lower == b"forwarded" or lower.replace(b"_", b"-").startswith(b"x-forwarded-"))
 
 
 def named_by_connection(headers: Headers) -> frozenset[bytes]:
@@ -100,8 +136,8 @@ def named_by_connection(headers: Headers) -> frozenset[bytes]:
 
 def bearer(authorization: bytes) -> bytes | None:
     """RFC 6750 2.1."""
-    scheme, _, token = authorization.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else None
+    found = authorization.split(None, 1)
+    return found[1].rstrip() if len(found) == 2 and found[0].lower() == b"bearer" else None
 
 
 def cookie_of(cookies: Iterable[bytes], name: bytes) -> list[bytes]:
@@ -119,18 +155,23 @@ def without_ours(cookies: bytes) -> bytes:
 def confined(cookie: bytes, prefix: bytes) -> bytes | None:
     """RFC 6265 4.1: a cookie of the app that goes to the app alone; None if its name is one of ours."""
     pair, *attributes = cookie.split(b";")
-    if pair.strip().startswith(COOKIE):
+    # Without a name, what a browser sends back is the value alone.
+    if pair.lstrip(b"= \t").startswith(COOKIE):
         return None
     kept = [pair]
+    has_path = False
     for attribute in attributes:
         name, _, value = attribute.partition(b"=")
         match name.strip().lower():
             case b"domain":
                 continue
             case b"path":
+                has_path = True
                 kept.append(b" Path=" + under(value.strip().strip(b'"'), prefix))
             case _:
                 kept.append(attribute)
+    if not has_path:  # a browser would take the path of the request, which need not end with a slash
+        kept.append(b" Path=" + prefix + b"/")
     return b";".join(kept)
 
 
@@ -148,12 +189,10 @@ def relocated(location: bytes, prefix: bytes, origins: frozenset[bytes]) -> byte
     found = re.match(rb"(?i)(?:(https?):)?//([^/?#\\]*)", location)
     if found is None:
         return location
-    scheme = (found[1] or b"http").lower()
-    if scheme + b"://" + found[2].lower() not in origins:
+    schemes = [found[1].lower()] if found[1] else [b"http", b"https"]
+    if not any(scheme + b"://" + found[2].lower() in origins for scheme in schemes):
         return location
     rest = location[found.end() :]
-    if found[1] and rest.startswith((prefix + b"/", prefix + b"?")):
-        return rest
     return under(rest if rest.startswith(b"/") else b"/" + rest, prefix)
 
 

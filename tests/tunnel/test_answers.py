@@ -158,7 +158,7 @@ async def test_cookies_stay_in_the_session(app: Stage, node: Place, session: Ses
     assert cookies == [
         f"Set-Cookie: a=b; Path={session.path}/; HttpOnly",
         f"Set-Cookie: a=b; Path={session.path}/x/y; Secure",
-        'Set-Cookie: a="b;c"',
+        f'Set-Cookie: a="b;c"; Path={session.path}/',
         f"Set-Cookie: a=b; Path={session.path}/",
         f"Set-Cookie: =; Path={session.path}/",
     ]

@@ -166,7 +166,7 @@ class Conversation(RuleBasedStateMachine):
             case Data(stream, data, ended):
                 way = self.other(side).said[stream]
                 assert stream in side.open and not way.end_heard
-                assert way.said[len(way.heard) : len(way.heard) + len(data)] == data
+                assert bytes(way.said[len(way.heard) : len(way.heard) + len(data)]) == bytes(data)
                 way.heard += data
                 way.end_heard = "end" if ended else ""
             case Trailers(stream, headers):

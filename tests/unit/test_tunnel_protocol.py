@@ -130,6 +130,16 @@ def test_a_reset_ends_both_directions_and_drops_what_waits_and_what_is_on_its_wa
     pair.assert_nothing_is_left()
 
 
+def test_nothing_follows_a_reset() -> None:
+    pair = Pair()
+    stream = pair.public.open(b"PUT", b"/", [])
+    pair.carry()
+    pair.public.data(stream, bytes(WINDOW))
+    pair.public.trailers(stream, [])
+    pair.public.reset(stream, Code.CANCELLED)
+    assert said(pair.public) == valued(Kind.RESET, stream, Code.CANCELLED)
+
+
 def test_a_reset_inside_a_body_leaves_the_frames_behind_it_whole() -> None:
     pair = Pair()
     stream = pair.public.open(b"PUT", b"/", [])
@@ -239,6 +249,16 @@ def test_a_reader_that_reads_little_by_little_never_stalls_its_sender() -> None:
         pair.agent.consumed(stream, 1)
     pair.carry()
     assert len(bytes_of(pair.at_agent, stream)) == 1000 >= came
+
+
+def test_what_came_and_was_not_read_counts() -> None:
+    pair = Pair()
+    stream = pair.public.open(b"PUT", b"/", [])
+    pair.public.data(stream, bytes(4 * MIB))
+    pair.carry()
+    pair.agent.consumed(stream, WINDOW // 4)
+    pair.carry()
+    assert len(bytes_of(pair.at_agent, stream)) == MIB + WINDOW // 4
 
 
 def test_many_streams_share_what_is_held_for_all() -> None:
@@ -613,13 +633,16 @@ def test_a_small_part_of_a_message_does_not_keep_it_alive() -> None:
 
 def test_a_head_that_comes_byte_by_byte_costs_what_it_is_long() -> None:
     head = opening(1, headers=[(b"X", b"x" * (MAX_HEAD - 100))])
+    tunnel = greeted(End.AGENT)
 
-    def seconds(size: int) -> float:
-        tunnel = greeted(End.AGENT)
+    def seconds(begin: int, size: int) -> float:
         began = time.perf_counter()
-        for at in range(size):
-            tunnel.receive(head[at : at + 1])
+        for at in range(begin, begin + size):
+            assert tunnel.receive(head[at : at + 1]) == []
         return time.perf_counter() - began
 
-    seconds(1000)
-    assert seconds(len(head)) < 40 * seconds(len(head) // 8)
+    early = min(seconds(at, 100) for at in range(0, 2000, 100))
+    tunnel.receive(head[2000:-2001])
+    late = min(seconds(at, 100) for at in range(len(head) - 2001, len(head) - 1, 100))
+    assert late < 3 * early
+    assert isinstance(tunnel.receive(head[-1:])[0], Opened)
