@@ -113,9 +113,11 @@ class Exchange:
     def _go(self, link: Link) -> None:
         request = self._request
         prefix = self._gateway.prefix(request.session_id)
-        headers = heads.of_request(
-            request.headers, self._gateway.told(self._caller.address), prefix, secret=request.bearer
-        )
+        # Who was let in for a cookie may have a token for the app.
+        secret = request.bearer
+        if secret and len(request.secrets) > 1 and not self._gateway.ways.is_opened_by(request.session_id, secret):
+            secret = None
+        headers = heads.of_request(request.headers, self._gateway.told(self._caller.address), prefix, secret=secret)
         whole = self.has_all and not self._early
         self._link = link
         self.touch()

@@ -71,6 +71,11 @@ class Ways:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), min(left, LOOK_AGAIN))
 
+    def is_opened_by(self, session_id: str, secret: bytes) -> bool:
+        """Whether the secret is one of the session's, for which a link was just found; in doubt it is."""
+        known = self._known.get(session_id)
+        return known is None or opens(known[0], (secret,))
+
     def forget(self, session_id: str) -> None:
         """What is known of it is old."""
         self._known.pop(session_id, None)

@@ -117,7 +117,11 @@ async def test_what_opens_a_session_never_reaches_its_app(app: Stage, node: Plac
     await asked(node, request("GET", f"{session.path}/", f"Cookie: a=b; {cookie}; c=d"))
     await asked(node, request("GET", f"{session.path}/", f"Cookie: {cookie}", "Authorization: Basic YTpi"))
     await asked(node, request("GET", f"{session.path}/", session.bearer))
-    with_cookie, with_both, with_bearer = app.heard
+    await asked(node, request("GET", f"{session.path}/", f"Cookie: {cookie}", session.bearer))
+    await asked(node, request("GET", f"{session.path}/", f"Cookie: {cookie}", "Authorization: Bearer of-the-app"))
+    with_cookie, with_both, with_bearer, with_either, with_token = app.heard
     assert (with_cookie.all("cookie"), with_cookie.all("authorization")) == (["a=b; c=d"], [])
     assert (with_both.all("cookie"), with_both.all("authorization")) == ([], ["Basic YTpi"])
     assert (with_bearer.all("cookie"), with_bearer.all("authorization")) == ([], [])
+    assert (with_either.all("cookie"), with_either.all("authorization")) == ([], [])
+    assert (with_token.all("cookie"), with_token.all("authorization")) == ([], ["Bearer of-the-app"])
