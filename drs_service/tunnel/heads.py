@@ -10,6 +10,7 @@ from drs_service.tunnel.frames import Headers
 HOP_BY_HOP = frozenset(
     (
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
