@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds: far more than anything here takes on a busy machine
 POLL = 0.002
+WHILE = 0.2
 
 
 async def until(fact: Callable[[], bool], *, within: float = PATIENCE) -> None:
@@ -25,6 +26,14 @@ async def once(is_so: Callable[[T], bool], ask: Callable[[], Awaitable[T]], *, w
         while not is_so(answer := await ask()):
             await asyncio.sleep(POLL)
         return answer
+
+
+async def at_rest(count: Callable[[], int]) -> None:
+    """Return once count does not grow, though it has had the time to."""
+    before = -1
+    while count() > before:
+        before = count()
+        await asyncio.sleep(WHILE)
 
 
 def more_than(more: int, count: Callable[[], int]) -> Callable[[], bool]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from drs_service.settings import Settings
 
 NODE = """
-import asyncio, os, resource, socket, sys
+import os, resource, socket, sys, uvloop
 if len(sys.argv) > 1:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 from drs_service.app import serve
@@ -19,7 +19,7 @@ listener = socket.create_server(("127.0.0.1", int(os.environ["TEST_PORT"])), bac
 def ready():
     print(listener.getsockname()[1], flush=True)
     os.dup2(2, 1)  # nobody reads on: what is logged would fill the pipe
-asyncio.run(serve(Settings.from_env(os.environ), listener, on_ready=ready))
+uvloop.run(serve(Settings.from_env(os.environ), listener, on_ready=ready))
 """
 
 

@@ -41,8 +41,8 @@ class Connection:
         self._reader = reader
         self._writer = writer
 
-    async def send(self, data: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
+    async def send(self, data: bytes, *, within: float | None = PATIENCE) -> None:
+        async with asyncio.timeout(within):
             self._writer.write(data)
             await self._writer.drain()
 
@@ -85,6 +85,11 @@ class Connection:
         async with asyncio.timeout(PATIENCE):
             size = int(await self._reader.readline(), 16)
             return (await self._reader.readexactly(size + 2))[:-2] if size else b""
+
+    async def some(self, most: int) -> bytes:
+        """What has come, or comes next; nothing if the server closes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.read(most)
 
     async def rest(self) -> bytes:
         """Whatever comes until the server closes."""

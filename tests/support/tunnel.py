@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import psutil
 
 from drs_service.settings import Settings
 from tests.support.nginx import nginx, proxy_conf
@@ -77,10 +78,11 @@ class Session:
 class Agent:
     """`drs-service agent`. It may be killed and run again: it is the same one, for it finds its state again."""
 
-    def __init__(self, directory: Path, env: Mapping[str, str], service: str, join_token: str, target: str) -> None:
+    def __init__(self, directory: Path, env: Mapping[str, str], session: Session, service: str, target: str) -> None:
+        self.session = session
         self.output = directory / "agent.log"
         self._env = {**env, "XDG_STATE_HOME": str(directory)}
-        self._command = [*COMMAND, "agent", "--url", service, "--token", join_token, "--target", target]
+        self._command = [*COMMAND, "agent", "--url", service, "--token", session.join_token, "--target", target]
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str) -> None:
@@ -104,11 +106,16 @@ class Agent:
     def told(self) -> str:
         return self.output.read_text()
 
+    def wait(self) -> int:
+        """The code with which it ends."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE)
+
     def end(self, number: int = signal.SIGKILL) -> int:
         """Send it a signal that ends it. May be called again."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(PATIENCE)
+        return self.wait()
 
 
 class Cluster:
@@ -143,13 +150,20 @@ class Cluster:
     def session(self, **said: object) -> Session:
         return Session.created(self.url, **said)
 
-    def agent(self, session: Session, target: str, *arguments: str, service: str | None = None) -> Agent:
-        """One that has begun to dial; see `connected`."""
-        (directory := self.directory / f"agent-{session.id}").mkdir()
-        agent = Agent(directory, self._env, service or self.url, session.join_token, target)
+    def agent(
+        self, session: Session, target: str, *arguments: str, service: str | None = None, home: str = ""
+    ) -> Agent:
+        """One that has begun to dial; see `connected`. home: where it keeps what it is, if that is another place."""
+        (directory := self.directory / (home or f"agent-{session.id}")).mkdir()
+        agent = Agent(directory, self._env, session, service or self.url, target)
         agent.run(*arguments)
         self._agents.append(agent)
         return agent
+
+    def memory(self, session: Session) -> int:
+        """Bytes that all nodes have together, with the agent of the session."""
+        agents = [one for one in self._agents if one.session == session]
+        return sum(psutil.Process(one.pid).memory_info().rss for one in (*self.nodes, *agents))
 
     async def holder(self, session: Session) -> int:
         """The number of the node that holds the tunnel."""
