@@ -1,12 +1,13 @@
 # Everything a newcomer needs is here: `make serve`, `make test`.
 PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
-SUITE  := .venv-compliance
-TUS    := tests/support/tus
-AZURE  := tests/support/azure
-DEBIAN := tests/support/debian
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+SUITE   := .venv-compliance
+JUPYTER := .venv-jupyter
+TUS     := tests/support/tus
+AZURE   := tests/support/azure
+DEBIAN  := tests/support/debian
 
 .PHONY: help serve secrets test servers check format bench lock build clean
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ serve: $(STAMP)  ## Run the service on http://127.0.0.1:8000 (data in ./data)
 secrets:  ## Make the secrets that docker-compose.yaml reads, unless they are there
 	deploy/secrets
 
-test: $(STAMP) $(SUITE)/.installed $(TUS)/node_modules/.installed $(AZURE)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
+test: $(STAMP) $(SUITE)/.installed $(JUPYTER)/.installed $(TUS)/node_modules/.installed $(AZURE)/node_modules/.installed servers  ## Run every test, against a real PostgreSQL and a real server
 	$(BIN)/pytest
 
 servers: $(STAMP)  # A real S3 server and a browser, for tests that are skipped without them
@@ -57,13 +58,16 @@ lock: $(STAMP)  ## Pin every dependency again, with hashes, into constraints.txt
 	printf '%s\n' drs-compliance-suite==1.0.3 jsonschema==4.12.1 werkzeug==2.2.2 | \
 	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
 	    --python-version 3.11 - --output-file constraints-compliance.txt
+	printf '%s\n' jupyterlab ipykernel | \
+	    $(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --upgrade \
+	    --python-version 3.11 - --output-file constraints-jupyter.txt
 	rm -r $(VENV)-lock
 	for one in $(TUS) $(AZURE); do \
 	    PATH="$(CURDIR)/$(BIN):$$PATH" npm install --prefix $$one --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel=error; \
 	done
 
 clean:  ## Remove what the other targets made (not your data)
-	rm -rf $(VENV) $(SUITE) $(TUS)/node_modules $(AZURE)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SUITE) $(JUPYTER) $(TUS)/node_modules $(AZURE)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -71,10 +75,10 @@ $(STAMP): constraints.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# GA4GH's compliance suite wants packages so old that ours cannot be beside them.
-$(SUITE)/.installed: constraints-compliance.txt
-	$(PYTHON) -m venv $(SUITE)
-	$(SUITE)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+# GA4GH's compliance suite wants packages so old that ours cannot be beside them; JupyterLab is driven through a session.
+.venv-%/.installed: constraints-%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 # Clients and a server that run under node only; node comes as a wheel. Their locks name no registry: npm has its own.

@@ -109,7 +109,7 @@ def test_every_dependency_is_pinned_with_a_hash() -> None:
 
 
 def test_no_pin_is_without_a_hash_or_names_a_registry() -> None:
-    for page in ("constraints.txt", "constraints-compliance.txt"):
+    for page in ("constraints.txt", "constraints-compliance.txt", "constraints-jupyter.txt"):
         text = (ROOT / page).read_text()
         assert "://" not in text
         assert all("\n    --hash=sha256:" in pin for pin in re.split(r"\n(?=\S)", text)), page
