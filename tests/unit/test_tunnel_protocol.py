@@ -38,6 +38,7 @@ from drs_service.tunnel.frames import (
     Reset,
     Trailers,
     encode,
+    known_names,
 )
 from drs_service.tunnel.protocol import Tunnel
 from tests.support.tunnels import HELLO, Pair, frame, frames_of, greeted, heading, opening, said, valued
@@ -599,6 +600,16 @@ def test_pings_whose_answers_are_not_read_do_not_gather() -> None:
 
     assert growth(flood) < 10_000
     assert said(tunnel) == valued(Kind.PING | ACK, 0, 1)
+
+
+def test_names_of_fields_that_are_made_up_are_not_all_kept() -> None:
+    tunnel = greeted(End.PUBLIC)
+    tunnel.open(b"GET", b"/", [])
+    tunnel.receive(valued(Kind.RESET, 1, 0))
+    for begin in range(0, 4000, 1000):
+        tunnel.receive(heading(1, headers=[(b"X-%d" % number, b"") for number in range(begin, begin + 1000)]))
+    assert tunnel.failure is None
+    assert len(known_names) <= 1000
 
 
 def test_what_is_sent_to_streams_that_are_gone_does_not_gather() -> None:
