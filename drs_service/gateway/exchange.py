@@ -34,6 +34,7 @@ ENDINGS: dict[int, type[DrsServiceError]] = {
     Code.TIMEOUT: TargetTimeout,
     Code.REFUSED: TunnelAbsent,
     Code.LOST: TunnelLost,
+    Code.CROWDED: TooManyStreams,
 }
 
 
@@ -66,7 +67,7 @@ class Exchange:
         """The caller has sent everything."""
         self.waits_since: float | None = None
         """Since when the app has had all of the request, and not begun to answer."""
-        self.moved_at = 0.0
+        self.moved_at = gateway.now()
         self._gateway = gateway
         self._caller = caller
         self._request = request
@@ -96,10 +97,12 @@ class Exchange:
             self._caller.pause_reading()
             self._finding = asyncio.create_task(self._find())
 
-    async def _find(self) -> None:
+    async def _find(self, *, refused: bool = False) -> None:
         request = self._request
         try:
-            link = await self._gateway.ways.find(request.session_id, request.secrets)
+            link = await self._gateway.ways.find(
+                request.session_id, request.secrets, since=self._began, refused=refused
+            )
         except DrsServiceError as error:
             self.fail(error)
             return
@@ -256,10 +259,11 @@ class Exchange:
 
     def on_reset(self, code: int) -> None:
         self._link = None
-        if code == Code.REFUSED and self.has_all and not self._came and not self._is_answered:
+        if code == Code.REFUSED and not self._came and not self._is_answered:
             # Nothing was done, and nothing of it is missing: the session may be held elsewhere by now.
             self._gateway.ways.forget(self._request.session_id)
-            self._finding = asyncio.create_task(self._find())
+            self._caller.pause_reading()
+            self._finding = asyncio.create_task(self._find(refused=True))
         else:
             self.fail(ENDINGS.get(code, TargetBroken)())
 

@@ -187,7 +187,7 @@ class Peers:
         half = Half(asking, opened.stream)
         link = self._find(opened.session)
         if link is None or not link.has_room:
-            asking.reset(opened.stream, Code.REFUSED)
+            asking.reset(opened.stream, Code.CROWDED if link is not None and link.is_up else Code.REFUSED)
             return half
         other = Half(link, 0)
         half.other, other.other = other, half

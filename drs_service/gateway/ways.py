@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FRESH = 60.0  # seconds for which what was found holds, unless a change is heard of
 FRESH_UNHEARD = 1.0  # and while none can be
 LOOK_AGAIN = 1.0  # seconds between looks for an agent that comes back, unless one is heard of
+LOOK_AFTER_REFUSAL = 0.05  # seconds: what refused it was about to go, or is not there yet
 MOST_KNOWN = 10_000
 
 
@@ -53,9 +54,16 @@ class Ways:
             return None
         return self._linked(known[0])
 
-    async def find(self, session_id: str, secrets: Sequence[bytes]) -> Link:
-        """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; TunnelAbsent."""
-        deadline = self._loop.time() + self._grace
+    async def find(self, session_id: str, secrets: Sequence[bytes], *, since: float, refused: bool = False) -> Link:
+        """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; TunnelAbsent.
+
+        since: the loop's time from which on the request waits; refused: by the link that was found before.
+        """
+        deadline = since + self._grace
+        if refused:
+            if self._loop.time() > deadline:
+                raise TunnelAbsent
+            await self._change(self._changed, LOOK_AFTER_REFUSAL)
         while True:
             changed = self._changed
             where = await self._look(session_id)
@@ -68,8 +76,11 @@ class Ways:
             left = deadline - self._loop.time()
             if left <= 0 or where.state is State.STOPPING:
                 raise TunnelAbsent
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), min(left, LOOK_AGAIN))
+            await self._change(changed, min(left, LOOK_AGAIN))
+
+    async def _change(self, changed: asyncio.Event, patience: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), patience)
 
     def is_opened_by(self, session_id: str, secret: bytes) -> bool:
         """Whether the secret is one of the session's, for which a link was just found; in doubt it is."""
@@ -77,8 +88,10 @@ class Ways:
         return known is None or opens(known[0], (secret,))
 
     def forget(self, session_id: str) -> None:
-        """What is known of it is old."""
+        """What is known of it is old: who waits for it looks again."""
         self._known.pop(session_id, None)
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _look(self, session_id: str) -> Whereabouts | None:
         where = await self._tunnels.find(session_id)
@@ -91,7 +104,7 @@ class Ways:
     def _linked(self, where: Whereabouts) -> Link | None:
         if where.node_id == self._peers.node_id:
             holding = self.held.get(where.session_id)
-            if holding is None or holding.held.epoch != where.epoch or holding.link.is_lost:
+            if holding is None or holding.held.epoch != where.epoch or not holding.link.is_up:
                 return None
             return holding.link
         return self._peers.linked(where.node_id) if where.node_id is not None else None
@@ -114,8 +127,6 @@ class Ways:
     def on_change(self, change: changes.Change) -> None:
         if isinstance(change, changes.SessionChanged):
             self.forget(change.id)
-            self._changed.set()
-            self._changed = asyncio.Event()
 
     def on_loss(self) -> None:
         self._hears = False

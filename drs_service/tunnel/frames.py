@@ -66,9 +66,10 @@ class Code(IntEnum):
     UNREACHABLE = 2  # nothing listens where the request was to go
     BROKEN = 3  # what listens there broke off, or does not speak HTTP
     TIMEOUT = 4  # it did not answer in time
-    REFUSED = 5  # too many streams, or the end is about to go: nothing was done
+    REFUSED = 5  # the end is about to go, or has nothing to do with it any more: nothing was done
     LOST = 6  # the connection further on ended
     INTERNAL = 7
+    CROWDED = 8  # as many streams are open as there may be: nothing was done
 
 
 class Leaving(IntEnum):

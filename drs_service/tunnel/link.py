@@ -109,6 +109,11 @@ class Link:
         return not self._parties
 
     @property
+    def is_up(self) -> bool:
+        """Whether the other end has greeted, and is still there."""
+        return not self.is_lost and self.tunnel.peer is not None
+
+    @property
     def has_room(self) -> bool:
         return not self.is_lost and self.tunnel.has_room
 
