@@ -83,6 +83,10 @@ class FakeAgent:
         async with asyncio.timeout(PATIENCE):
             await self._websocket.wait_closed()
 
+    @property
+    def close_code(self) -> int | None:
+        return self._websocket.close_code
+
     def _split(self, message: bytes) -> None:
         """A node begins no frame in one message that it ends in another."""
         at = 0

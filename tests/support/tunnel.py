@@ -1,5 +1,6 @@
 """Two nodes behind a proxy without stickiness, sessions, and agents as processes of their own."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from typing import Any
 
 import asyncpg
 import httpx
-import psutil
 
 from drs_service.settings import Settings
 from tests.support.nginx import nginx, proxy_conf
@@ -162,8 +162,9 @@ class Cluster:
 
     def memory(self, session: Session) -> int:
         """Bytes that all nodes have together, with the agent of the session."""
-        agents = [one for one in self._agents if one.session == session]
-        return sum(psutil.Process(one.pid).memory_info().rss for one in (*self.nodes, *agents))
+        pids = [node.pid for node in self.nodes] + [one.pid for one in self._agents if one.session == session]
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
     async def holder(self, session: Session) -> int:
         """The number of the node that holds the tunnel."""
