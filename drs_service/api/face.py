@@ -8,7 +8,7 @@ from typing import cast
 from litestar import Litestar, Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.types import ASGIApp
 
 from drs_service.api import files, health, jobs
@@ -135,8 +135,9 @@ def build(
             version=importlib.metadata.version("drs-service"),
             description="A content-addressed file service with a GA4GH DRS API.",
             components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+            servers=[Server(url=urls.path or "/")],
             openapi_router=Router("/schema", route_handlers=[], before_request=prepare, include_in_schema=False),
-            render_plugins=[SchemaPage(), JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[SchemaPage(urls.path), JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,
         debug=False,

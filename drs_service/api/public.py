@@ -25,6 +25,11 @@ class PublicUrls:
     def hostname(self) -> str:
         return self._hostname
 
+    @property
+    def path(self) -> str:
+        """Below which everything is: empty, or with a slash at its beginning."""
+        return urlsplit(self._base).path
+
     def object(self, object_id: str) -> str:
         return f"{self._base}{DRS_PATH}/objects/{object_id}"
 

@@ -23,8 +23,10 @@ async def prepare(request: Request[Any, Any, Any]) -> None:
 
 
 class SchemaPage(OpenAPIRenderPlugin):
-    def __init__(self) -> None:
+    def __init__(self, root: str) -> None:
+        """root: the path of the public URL."""
         super().__init__(path="/")
+        self._document = f"{root}/schema/openapi.json"
 
     def receive_router(self, router: Router) -> None:
         # The framework answers whatever else lies under this path with a page of its own; here it is an `Error`.
@@ -41,7 +43,7 @@ class SchemaPage(OpenAPIRenderPlugin):
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}</title>'
             f"<style>{STYLE}</style><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
             f"<p>{escape(info.get('description', ''))}</p>"
-            '<p>For machines: <a href="/schema/openapi.json">/schema/openapi.json</a></p>'
+            f'<p>For machines: <a href="{escape(self._document)}">{escape(self._document)}</a></p>'
             f"{''.join(operations)}</html>"
         ).encode()
 

@@ -1,11 +1,14 @@
 """`/schema`: what the API says of itself."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import httpx
 
+from drs_service.settings import Settings
 from tests.api.schemas import assert_refused
+from tests.support.server import running
 
 ROUTES = {
     "/data/{object_id}": {"get", "head"},
@@ -72,6 +75,15 @@ async def test_the_page_can_be_read_and_loads_nothing(client: httpx.AsyncClient)
         assert not re.search(r"https?:|@import|url\(", answer.text)
         for route, methods in ROUTES.items():
             assert all(f"{method.upper()} {route}" in page.text for method in methods)
+
+
+async def test_below_a_path_it_leads_to_what_is_below_that(settings: Settings) -> None:
+    async with (
+        running(replace(settings, public_url="https://drs.example.org/below/")) as service,
+        httpx.AsyncClient(base_url=service.url) as client,
+    ):
+        assert Page((await client.get("/schema")).text).references == ["/below/schema/openapi.json"]
+        assert (await client.get("/schema/openapi.json")).json()["servers"] == [{"url": "/below"}]
 
 
 async def test_the_document_lists_every_route(client: httpx.AsyncClient) -> None:
