@@ -40,16 +40,19 @@ def command(name: str, **attrs: Any) -> Callable[[Callable[..., Any]], click.Com
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data is kept (DRS_DATA_DIR; ./data).")
 @click.option("--processes", type=int, help="Web processes (DRS_PROCESSES; 1).")
 @click.option("--workers", type=int, help="Worker processes (DRS_WORKERS; 1).")
-def serve(**overrides: object) -> None:
+@click.option("--listen-fd", type=int, hidden=True)
+def serve(listen_fd: int | None, **overrides: object) -> None:
     """Serve on this machine: database, web processes and workers."""
+    bond = Bond(os.environ)
     from drs_service import supervisor
 
-    supervisor.serve(read_settings(**overrides), announce=announce)
+    def announce(url: str) -> None:
+        click.echo(f"DRS service on {url}")
+        click.echo(f"echo hello | curl -T - {url}/upload/hello.txt")
+        bond.ready()
 
-
-def announce(url: str) -> None:
-    click.echo(f"DRS service on {url}")
-    click.echo(f"echo hello | curl -T - {url}/upload/hello.txt")
+    listener = socket.socket(fileno=listen_fd) if listen_fd is not None else None
+    supervisor.serve(read_settings(**overrides), announce=announce, inherited=listener)
 
 
 def read_kinds(_: click.Context, __: click.Parameter, value: str | None) -> frozenset[str] | None:
@@ -242,36 +245,53 @@ def adopt(source: str, data_dir: Path | None, tags: dict[str, str], **options: A
 @click.option("--url", help="The service (DRS_URL).")
 @click.option("--token", help="The join token of the session (DRS_JOIN_TOKEN).")
 @click.option("--target", metavar="http://HOST:PORT", help="The app that is reached through the session.")
+@click.option("--serve", is_flag=True, help="Serve this service itself there, instead of a --target.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where that keeps its data (DRS_DATA_DIR; ./data).")
 @click.option("--keep-host", is_flag=True, help="Tell the app the public Host, and not its own.")
+@click.option("--keep-prefix", is_flag=True, help="Ask the app for public paths, /socket/ID/…, and not for its own.")
 @click.option("--busy", metavar="COMMAND", help="Exits with 0 while work is under way: then the session is not idle.")
-def agent(url: str | None, token: str | None, target: str | None, keep_host: bool, busy: str | None) -> None:
+def agent(
+    url: str | None,
+    token: str | None,
+    target: str | None,
+    serve: bool,
+    data_dir: Path | None,
+    busy: str | None,
+    **kept: bool,
+) -> None:
     """Have an app reached through a session of a service, from where nobody can reach it: this dials out.
 
     Ends when the session does, or with SIGTERM. Started again, it goes on with the same session.
     """
     from worker import agent as far_end
+    from worker.serving import Inner
     from worker.target import Address, Target
 
-    settings = read_settings()
+    settings = read_settings(data_dir=data_dir)
     service = url or settings.url
     join_token = token or (settings.join_token.reveal() if settings.join_token is not None else None)
-    if service is None or join_token is None or target is None:
+    if service is None or join_token is None or (target is None) != serve:
         raise click.UsageError(
-            "Say which service, the join token of its session, and the app: --url, --token, --target."
+            "Say which service, the join token of its session, and the app: --url, --token, and --target or --serve."
         )
+    if serve and (busy or any(kept.values())):
+        raise click.UsageError("--busy, --keep-host and --keep-prefix are for a --target.")
     try:
-        address = Address.parse(target)
+        address = Address.parse(target) if target is not None else None
     except ValueError as error:
         raise click.UsageError(f"--target: {error}") from error
 
     async def stand() -> str:
+        beside: far_end.Beside | None = None
+        if address is not None:
+            app = Target(address, **kept)
+            if busy is not None:
+                beside = partial(far_end.watch_work, busy)
+        else:
+            inner = Inner(settings.data_dir, os.environ, grace=settings.shutdown_grace_seconds)
+            app, beside = Target(inner.address), inner.keep
         return await far_end.run(
-            service,
-            join_token,
-            Target(address, keep_host=keep_host),
-            state_dir=settings.state_dir,
-            busy=busy,
-            on_linked=lambda: None,
+            service, join_token, app, state_dir=settings.state_dir, beside=beside, on_linked=lambda: None
         )
 
     click.echo(f"The session has ended: {run(stand())}.")

@@ -39,16 +39,17 @@ POSTGRES_MOST_PATIENCE = timedelta(minutes=10)
 DATABASE_PATIENCE = 30.0  # seconds for a database of somebody else's to answer
 
 
-def serve(settings: Settings, *, announce: Callable[[str], None]) -> None:
+def serve(settings: Settings, *, announce: Callable[[str], None], inherited: socket.socket | None = None) -> None:
     """Serve until SIGTERM or SIGINT; announce gets the public URL once requests are answered.
 
+    inherited: where it listens, instead of what the settings say.
     A second signal does not wait for requests in flight. Raises Misconfigured errors before anything is served.
     """
     settings.check_bind()
     started = datetime.now(UTC)
     signal.signal(signal.SIGTERM, leave)
     with ExitStack() as stack:
-        listener = stack.enter_context(listen(settings.host, settings.port))
+        listener = stack.enter_context(inherited or listen(settings.host, settings.port))
         if settings.database_url is None or settings.storage_url is None:
             stack.enter_context(data_directory(settings.data_dir))
         # Bytes without a row that are older than this start are nobody's, if nobody else can be using the place.

@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from pathlib import Path
 
@@ -67,8 +67,9 @@ class Credential:
 
 class Agent:
     def __init__(self, service: str, join_token: str, credential: Credential, target: Target) -> None:
-        self.running = 0
-        """Work that is under way in the app, besides requests."""
+        self._running = 0
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """At which the app is reached through the session, once the service has said so; empty if it did not."""
         self._service = service
         self._join_token = join_token
         self._credential = credential
@@ -94,6 +95,13 @@ class Agent:
         if self._fault is not None:
             raise self._fault
         return self._stopped_by or "left"
+
+    def tell(self, running: int) -> None:
+        """So much work is under way in the app, besides requests. The service knows it at once."""
+        if running != self._running:
+            self._running = running
+            for link in self._links:
+                link.ping()
 
     async def leave(self, *, stopped_by: str = "") -> None:
         """End for good, after what is under way."""
@@ -148,13 +156,18 @@ class Agent:
                 End.AGENT,
                 hello,
                 on_open=self._target.open,
+                on_greeted=self._greeted,
                 on_left=lambda left: self._told(link, left),
                 on_lost=lambda reason: self._lost(link, reason),
-                running=lambda: self.running,
+                running=lambda: self._running,
             )
         )
         self._links.add(link)
         self._newest = link
+
+    def _greeted(self, hello: Hello) -> None:
+        if not self.url.done():
+            self.url.set_result(hello.url)
 
     def _told(self, link: Link, left: Left) -> None:
         """The node says that the connection is to end."""
@@ -183,7 +196,10 @@ class Agent:
         self._is_over.set()
 
 
-async def watch_work(agent: Agent, command: str) -> None:
+Beside = Callable[[Agent], Coroutine[None, None, None]]
+
+
+async def watch_work(command: str, agent: Agent) -> None:
     """Ask command, again and again, whether work is under way: it exits with 0 if so."""
     while True:
         process = await asyncio.create_subprocess_shell(command, stdin=asyncio.subprocess.DEVNULL)
@@ -192,7 +208,7 @@ async def watch_work(agent: Agent, command: str) -> None:
         except TimeoutError:
             process.kill()
             code = await process.wait()
-        agent.running = int(code == 0)
+        agent.tell(int(code == 0))
         await asyncio.sleep(BUSY_EVERY)
 
 
@@ -202,20 +218,28 @@ async def run(
     target: Target,
     *,
     state_dir: Path,
-    busy: str | None,
+    beside: Beside | None,
     on_linked: Callable[[], None],
 ) -> str:
-    """An agent, until its session ends or SIGTERM or SIGINT. Why it ended, for people. JoinRefused, SessionEnded."""
+    """An agent, until its session ends or SIGTERM or SIGINT. Why it ended, for people. JoinRefused, SessionEnded.
+
+    beside: what goes on as long as the agent does; if that fails, the agent ends with its error.
+    """
     keep_freed()
     credential = Credential(state_dir, service, join_token)
     agent = Agent(service, join_token, credential, target)
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: leaving.add(asyncio.create_task(agent.leave())))
-    watching = asyncio.create_task(watch_work(agent, busy)) if busy is not None else None
+    running = asyncio.create_task(agent.run(on_linked=on_linked))
+    tasks = {running} if beside is None else {running, asyncio.create_task(beside(agent))}
     try:
-        return await agent.run(on_linked=on_linked)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        return await running
     finally:
-        if watching is not None:
-            watching.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         target.close()

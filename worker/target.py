@@ -51,11 +51,15 @@ class Address:
 
 
 class Target:
-    """Makes a party of each stream. keep_host: the app is told the public Host, and not its own."""
+    """Makes a party of each stream.
 
-    def __init__(self, address: Address, *, keep_host: bool = False) -> None:
+    keep_host: the app is told the public Host, and not its own; keep_prefix: and the public path.
+    """
+
+    def __init__(self, address: Address, *, keep_host: bool = False, keep_prefix: bool = False) -> None:
         self.address = address
         self.keep_host = keep_host
+        self.keep_prefix = keep_prefix
         self.under_way = 0
         """Requests."""
         self._idle: deque[tuple[Connection, float]] = deque()
@@ -146,7 +150,9 @@ class Errand:
         public = self._public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
         prefix = fields.get(b"x-forwarded-prefix", b"")
         own = target.address.origin.encode()
-        lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, opened.target)]
+        path = prefix + opened.target if target.keep_prefix and opened.target != b"*" else opened.target
+        left_out = public if target.keep_prefix else public + prefix
+        lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, path)]
         if not target.keep_host:
             lines.append(b"Host: " + target.address.authority.encode() + b"\r\n")
         for name, value in opened.headers:
@@ -158,7 +164,7 @@ class Errand:
                 if lower == b"origin" and value == public:
                     value = own
                 elif lower == b"referer" and value.startswith(public + prefix):
-                    value = own + value[len(public + prefix) :]
+                    value = own + value[len(left_out) :]
             lines.append(b"%s: %s\r\n" % (name, value))
         if opened.protocol == "websocket":
             lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")

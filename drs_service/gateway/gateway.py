@@ -97,6 +97,9 @@ class Gateway:
     def prefix(self, session_id: str) -> bytes:
         return f"{self._path}/socket/{session_id}".encode("ascii")
 
+    def _url(self, session_id: str) -> str:
+        return f"{self._scheme}://{self._host}{self._path}/socket/{session_id}"
+
     def told(self, address: str) -> heads.Caller:
         found = self._told.get(address)
         if found is None:
@@ -152,7 +155,7 @@ class Gateway:
         link = Link(
             wire,
             End.PUBLIC,
-            Hello(version=VERSION, epoch=held.epoch),
+            Hello(version=VERSION, epoch=held.epoch, url=self._url(held.session_id)),
             on_greeted=lambda _: self.ways.forget(held.session_id),
             on_left=lambda left: self._left(held, link, left),
             on_lost=lambda reason: self._lost(held, link, reason),

@@ -99,6 +99,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the connection, told by the public end: a higher one is younger."""
     target: str = ""
     """Origin of what the agent serves, told by the agent: http://127.0.0.1:8888."""
+    url: str = ""
+    """At which it is reached through the session, told by the public end: https://host/socket/ID."""
     software: str = ""
 
 

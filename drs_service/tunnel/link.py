@@ -170,6 +170,12 @@ class Link:
             self.tunnel.go_away(code, reason)
             self.flush()
 
+    def ping(self) -> None:
+        """Say that this end lives, and how much work it has under way."""
+        if not self.is_lost:
+            self.tunnel.ping(self._running())
+            self.flush()
+
     def close(self) -> None:
         self._wire.close()
 
@@ -277,6 +283,5 @@ class Link:
             log.info("a tunnel has had as many streams as there can be")
             self._wire.close()
             return
-        self.tunnel.ping(self._running())
-        self.flush()
+        self.ping()
         self._timer = self._loop.call_later(PING_EVERY, self._keep_alive)

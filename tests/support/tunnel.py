@@ -78,11 +78,14 @@ class Session:
 class Agent:
     """`drs-service agent`. It may be killed and run again: it is the same one, for it finds its state again."""
 
-    def __init__(self, directory: Path, env: Mapping[str, str], session: Session, service: str, target: str) -> None:
+    def __init__(
+        self, directory: Path, env: Mapping[str, str], session: Session, service: str, target: str | None
+    ) -> None:
         self.session = session
         self.output = directory / "agent.log"
         self._env = {**env, "XDG_STATE_HOME": str(directory)}
-        self._command = [*COMMAND, "agent", "--url", service, "--token", session.join_token, "--target", target]
+        self._command = [*COMMAND, "agent", "--url", service, "--token", session.join_token]
+        self._command += ["--target", target] if target is not None else ["--serve"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, *arguments: str) -> None:
@@ -151,9 +154,12 @@ class Cluster:
         return Session.created(self.url, **said)
 
     def agent(
-        self, session: Session, target: str, *arguments: str, service: str | None = None, home: str = ""
+        self, session: Session, target: str | None, *arguments: str, service: str | None = None, home: str = ""
     ) -> Agent:
-        """One that has begun to dial; see `connected`. home: where it keeps what it is, if that is another place."""
+        """One that has begun to dial; see `connected`. Without a target it serves this service itself.
+
+        home: where it keeps what it is, if that is another place.
+        """
         (directory := self.directory / (home or f"agent-{session.id}")).mkdir()
         agent = Agent(directory, self._env, session, service or self.url, target)
         agent.run(*arguments)

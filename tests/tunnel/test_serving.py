@@ -1,0 +1,55 @@
+"""`drs-service agent --serve`: this service itself, where nobody can reach it."""
+
+import secrets
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.serve import alive, family, wait_until
+from tests.support.tunnel import PATIENCE, Agent, Cluster, Session
+
+
+@pytest.fixture
+def data_dir(roomy: Path) -> Path:
+    return roomy / f"inner-{secrets.token_hex(4)}"
+
+
+def opened(session: Session, service: str) -> httpx.Client:
+    """What is asked of it goes to the session."""
+    return httpx.Client(base_url=service + session.path, headers=session.headers, timeout=PATIENCE)
+
+
+def gone(agent: Agent, processes: list[int]) -> bool:
+    return not alive(agent.pid) and not any(alive(pid) for pid in processes)
+
+
+def test_the_service_itself_is_served_and_ends_with_its_agent(cluster: Cluster, data_dir: Path) -> None:
+    session = cluster.session()
+    agent = cluster.agent(session, None, "--data-dir", str(data_dir))
+    wait_until(lambda: session.is_connected)
+    with opened(session, cluster.url) as client:
+        # It may not answer yet: what is asked waits until it does.
+        put = client.put("/upload/a.txt", content=b"hello")
+        assert put.status_code == 201
+        [method] = put.json()["access_methods"]
+        assert method["access_url"]["url"].startswith(f"{cluster.url}{session.path}/")
+        began = client.post("/tus", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "5"})
+        assert began.status_code == 201
+
+        # kill -9 leaves nothing running; the agent that is started again has the same session and the same data.
+        processes = family(agent.pid)
+        assert len(processes) > 4
+        agent.end()
+        wait_until(lambda: gone(agent, processes))
+        agent.run("--data-dir", str(data_dir))
+        read = client.get(method["access_url"]["url"])
+        assert (read.status_code, read.content) == (200, b"hello")
+        # An upload that is not finished is work.
+        wait_until(lambda: session.show()["running"] == 1)
+
+    processes = family(agent.pid)
+    assert agent.end(signal.SIGTERM) == 0, agent.told
+    assert gone(agent, processes)
+    wait_until(lambda: session.show()["state"] == "ended")
