@@ -22,6 +22,11 @@ CONNECT_PATIENCE = 10.0  # seconds
 IDLE = 4.0  # seconds that a connection is kept for the next request: less than servers commonly do
 SAFELY_IDLE = 1.0  # and after which it gets none that must not be sent twice
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 9.2.2
+OWN = frozenset((b"host", b"origin", b"referer"))
+TELLING = frozenset((b"content-length", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"))
+"""Names of fields of a request: of those in which the app stands, and of those that we go by."""
+OF_INTEREST = heads.HOP_BY_HOP | {b"content-location", b"location"}
+"""Of an answer, those that do not pass as they are."""
 MAX_FIELDS = 64 * 1024  # bytes of all fields of an answer
 
 
@@ -58,6 +63,8 @@ class Target:
 
     def __init__(self, address: Address, *, keep_host: bool = False, keep_prefix: bool = False) -> None:
         self.address = address
+        self.authority = address.authority.encode()
+        self.origin = address.origin.encode()
         self.keep_host = keep_host
         self.keep_prefix = keep_prefix
         self.under_way = 0
@@ -146,18 +153,17 @@ class Errand:
 
     def _head(self) -> bytes:
         opened, target = self.opened, self._target
-        fields = {name.lower(): value for name, value in opened.headers}
+        fields = {lower: value for name, value in opened.headers if (lower := name.lower()) in TELLING}
         public = self._public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
         prefix = fields.get(b"x-forwarded-prefix", b"")
-        own = target.address.origin.encode()
+        own = target.origin
         path = prefix + opened.target if target.keep_prefix and opened.target != b"*" else opened.target
         left_out = public if target.keep_prefix else public + prefix
         lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, path)]
         if not target.keep_host:
-            lines.append(b"Host: " + target.address.authority.encode() + b"\r\n")
+            lines.append(b"Host: " + target.authority + b"\r\n")
         for name, value in opened.headers:
-            if not target.keep_host:
-                lower = name.lower()
+            if not target.keep_host and (lower := name.lower()) in OWN:
                 if lower == b"host":
                     continue
                 # To the app, its pages are its own.
@@ -237,15 +243,18 @@ class Errand:
     def answered(self, status: int, headers: Headers, *, ended: bool) -> None:
         """ended: nothing follows but `complete`."""
         self._may_try_again = False
-        unwanted = heads.HOP_BY_HOP | heads.named_by_connection(headers)
         kept = []
+        named: frozenset[bytes] = frozenset()
         for name, value in headers:
             lower = name.lower()
-            if lower in unwanted:
-                continue
-            if lower in {b"location", b"content-location"}:  # only we know where the app thinks that it is
-                value = heads.moved(value, self._target.address.origin.encode(), self._public)
-            kept.append((name, value))
+            if lower not in OF_INTEREST:
+                kept.append((name, value))
+            elif lower not in heads.HOP_BY_HOP:  # only we know where the app thinks that it is
+                kept.append((name, heads.moved(value, self._target.origin, self._public)))
+            elif lower == b"connection":
+                named |= heads.named_by(value)
+        if named:
+            kept = [one for one in kept if one[0].lower() not in named]
         try:
             self.link.head(self.stream, status, kept, end=ended)
         except ValueError:
@@ -312,10 +321,10 @@ class Connection(asyncio.Protocol):
         self._keeps = False
         self._for_head = False
         self._is_raw = False  # what comes is no HTTP any more
-        self._new_parser()
-
-    def _new_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._forget_answer()
+
+    def _forget_answer(self) -> None:
         self._headers: Headers = []
         self._trailers: Headers | None = None  # once the head is complete
         self._size = 0
@@ -467,8 +476,10 @@ class Connection(asyncio.Protocol):
         trailers = self._trailers or []
         self._is_done = True
         if reusable:
-            # The parser may still wait for the body that the fields of an answer to HEAD speak of.
-            self._new_parser()
+            if self._for_head or self._is_plain:
+                # The parser still waits for the body that the fields of an answer to HEAD speak of, or for the rest.
+                self._parser = httptools.HttpResponseParser(self)
+            self._forget_answer()
         errand.complete(trailers, reusable=reusable)
 
     def _break(self, reason: str) -> None:

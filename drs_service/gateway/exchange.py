@@ -1,7 +1,6 @@
 """A request to the app of a session, and its answer."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,8 +37,7 @@ ENDINGS: dict[int, type[DrsServiceError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The head of a request, as the app gets it but for its fields."""
 
     method: bytes

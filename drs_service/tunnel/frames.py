@@ -189,14 +189,14 @@ known_names: set[bytes] = set()  # names of fields that were found to be some; f
 
 def check_headers(headers: Headers) -> None:
     """Violation for what would be read as something else on a connection of HTTP/1."""
-    for name, value in headers:
+    for name, _ in headers:
         if name not in known_names:
             if not TOKEN.fullmatch(name):
                 raise Violation(f"{name[:40]!r} is no name of a field")
             if len(known_names) < 1000 and len(name) < 64:
                 known_names.add(name)
-        if UNFIT.search(value):
-            raise Violation(f"the value of {name[:40]!r} has a line break")
+    if UNFIT.search(b"".join([value for _, value in headers])):
+        raise Violation("the value of a field has a line break")
 
 
 def checked(hello: Hello) -> Hello:

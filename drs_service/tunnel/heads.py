@@ -53,6 +53,13 @@ NOT_IN_TRAILERS = frozenset(
 )
 # All of a request that do not pass as they are.
 OF_INTEREST = HOP_BY_HOP | {b"authorization", b"cookie", b"forwarded", b"x-forwarded-for"}
+# All of an answer that do not.
+OF_INTEREST_BACK = (
+    HOP_BY_HOP
+    | OF_THE_ORIGIN
+    | FOR_A_PROXY
+    | {b"content-location", b"location", b"service-worker-allowed", b"set-cookie"}
+)
 COOKIE = b"drs_session_"
 """What the names of our own cookies begin with: they are for us, and the app's are never called so."""
 
@@ -73,13 +80,15 @@ def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes
 
     secret: the bearer token with which the caller may drive the session, if it came as one: that is not the app's.
     """
-    named = named_by_connection(headers)
     kept: Headers = []
     came_through = []
+    named: frozenset[bytes] = frozenset()
     for name, value in headers:
         lower = name.lower()
-        if lower not in OF_INTEREST and lower not in named and not is_forwarded(lower):
+        if lower not in OF_INTEREST and not is_forwarded(lower):
             kept.append((name, value))
+        elif lower == b"connection":
+            named |= named_by(value)
         elif lower == b"te":
             if value.strip().lower() == b"trailers":
                 kept.append((name, value))
@@ -90,6 +99,8 @@ def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes
                 kept.append((name, value))
         elif lower == b"authorization" and (secret is None or bearer(value) != secret):
             kept.append((name, value))
+    if named:
+        kept = [one for one in kept if one[0].lower() not in named]
     came_through.append(caller.address)
     kept += ((b"X-Forwarded-For", b", ".join(came_through)), *caller.fields, (b"X-Forwarded-Prefix", prefix))
     return kept
@@ -97,24 +108,23 @@ def of_request(headers: Headers, caller: Caller, prefix: bytes, *, secret: bytes
 
 def of_answer(headers: Headers, prefix: bytes, origins: frozenset[bytes]) -> Headers:
     """The fields of an answer as the caller gets them. origins: those under which the app may know itself."""
-    unwanted = HOP_BY_HOP | named_by_connection(headers) | OF_THE_ORIGIN | FOR_A_PROXY
     kept: Headers = []
+    named: frozenset[bytes] = frozenset()
     for name, value in headers:
         lower = name.lower()
-        if lower in unwanted:
-            continue
-        if lower in {b"location", b"content-location"}:
-            value = relocated(value, prefix, origins)
+        if lower not in OF_INTEREST_BACK:
+            kept.append((name, value))
+        elif lower in {b"location", b"content-location"}:
+            kept.append((name, relocated(value, prefix, origins)))
         elif lower == b"set-cookie":
-            cookie = confined(value, prefix)
-            if cookie is None:
-                continue
-            value = cookie
+            if (cookie := confined(value, prefix)) is not None:
+                kept.append((name, cookie))
         elif lower == b"service-worker-allowed":
             # Not what it says: that is resolved as a URL, and can lead upwards in more ways than one.
-            value = prefix + b"/"
-        kept.append((name, value))
-    return kept
+            kept.append((name, prefix + b"/"))
+        elif lower == b"connection":
+            named |= named_by(value)
+    return [one for one in kept if one[0].lower() not in named] if named else kept
 
 
 def of_trailers(headers: Headers) -> Headers:
@@ -123,16 +133,17 @@ def of_trailers(headers: Headers) -> Headers:
     return [one for one in headers if (lower := one[0].lower()) not in unwanted and not is_forwarded(lower)]
 
 
+XF = frozenset((b"x", b"f"))
+
+
 def is_forwarded(lower: bytes) -> bool:
     """Whether only we say this to the app. To many apps `_` in a name is the same as `-`."""
-    return lower[:1] in b"xf" and (lower == b"forwarded" or lower.replace(b"_", b"-").startswith(b"x-forwarded-"))
+    return lower[:1] in XF and (lower == b"forwarded" or lower.replace(b"_", b"-").startswith(b"x-forwarded-"))
 
 
-def named_by_connection(headers: Headers) -> frozenset[bytes]:
-    found = [value for name, value in headers if name.lower() == b"connection"]
-    if not found or found in ([b"keep-alive"], [b"close"], [b"Keep-Alive"], [b"Upgrade"], [b"upgrade"]):
-        return frozenset()
-    return frozenset(option.strip().lower() for value in found for option in value.split(b","))
+def named_by(connection: bytes) -> frozenset[bytes]:
+    """Those of a Connection field that go no further either, besides the ones that never do."""
+    return frozenset(option.strip().lower() for option in connection.split(b",")) - HOP_BY_HOP - {b"close"}
 
 
 def bearer(authorization: bytes) -> bytes | None:

@@ -14,6 +14,7 @@ from drs_service.tunnel.frames import (
     Code,
     Data,
     End,
+    Event,
     Greeted,
     Head,
     Headers,
@@ -236,21 +237,25 @@ class Link:
             self._is_flush_due = True
             self._loop.call_soon(self.flush)
 
-    def _hear(self, event: object) -> None:
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Data):
+            self.moved = True
+            if party := self._parties.get(event.stream):
+                party.on_data(event.data, ended=event.ended)
+        elif isinstance(event, Head):
+            self.moved = True
+            if party := self._parties.get(event.stream):
+                party.on_head(event.status, event.headers, ended=event.ended)
+        elif isinstance(event, Opened):
+            self.moved = True
+            assert self._on_open is not None
+            # Making it may already end it: then it is forgotten at once.
+            self._parties[event.stream] = self._on_open(self, event)
+        else:
+            self._hear_rarer(event)
+
+    def _hear_rarer(self, event: Event) -> None:
         match event:
-            case Data(stream, data, ended):
-                self.moved = True
-                if party := self._parties.get(stream):
-                    party.on_data(data, ended=ended)
-            case Head(stream, status, headers, ended):
-                self.moved = True
-                if party := self._parties.get(stream):
-                    party.on_head(status, headers, ended=ended)
-            case Opened(stream):
-                self.moved = True
-                assert self._on_open is not None
-                # Making it may already end it: then it is forgotten at once.
-                self._parties[stream] = self._on_open(self, event)
             case Trailers(stream, headers):
                 if party := self._parties.get(stream):
                     party.on_trailers(headers)
