@@ -65,7 +65,7 @@ class Exchange:
         """The caller has sent everything."""
         self.waits_since: float | None = None
         """Since when the app has had all of the request, and not begun to answer."""
-        self.moved_at = gateway.now()
+        self.moved_at = self._began = gateway.now()
         self._gateway = gateway
         self._caller = caller
         self._request = request
@@ -83,7 +83,6 @@ class Exchange:
         self._came = 0  # bytes of the body
         self._owed = 0  # bytes that are written, and not consumed for the caller is slow
         self._finding: asyncio.Task[None] | None = None
-        self._began = gateway.now()
         self._status = 0
         gateway.tally.in_flight += 1
 

@@ -32,7 +32,7 @@ def test_the_service_itself_is_served_and_ends_with_its_agent(cluster: Cluster, 
     with opened(session, cluster.url) as client:
         # It may not answer yet: what is asked waits until it does.
         put = client.put("/upload/a.txt", content=b"hello")
-        assert put.status_code == 201
+        assert put.status_code == 201, put.text
         [method] = put.json()["access_methods"]
         assert method["access_url"]["url"].startswith(f"{cluster.url}{session.path}/")
         began = client.post("/tus", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "5"})
