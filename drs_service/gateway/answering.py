@@ -34,22 +34,23 @@ class Answer:
 
     def interim(self, status: int, headers: Headers) -> bytes:
         """RFC 9110 15.2: a client of HTTP/1.0 knows none."""
-        return b"".join([*head_of(status, without_length(headers)), b"\r\n"]) if self._http_1_1 else b""
+        if not self._http_1_1:
+            return b""
+        lines, _ = head_of(status, headers)
+        return b"".join([*lines, b"\r\n"])
 
     def switched(self, headers: Headers) -> bytes:
         """What follows is not HTTP any more."""
         self.keep_alive = False
         self._body = Body.UNTIL_CLOSE
-        return b"".join([*head_of(101, without_length(headers)), b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])
+        lines, _ = head_of(101, headers)
+        return b"".join([*lines, b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])
 
     def head(self, status: int, headers: Headers, *, ended: bool) -> bytes:
         """ended: no body follows."""
-        length = length_of(headers)
-        if length is not None:  # once, however often it was there
-            headers = without_length(headers)
-            if status != 204:
-                headers.append((b"Content-Length", b"%d" % length))
-        lines = head_of(status, headers)
+        lines, length = head_of(status, headers)
+        if length is not None and status != 204:  # once, however often it was there
+            lines.append(b"Content-Length: %d\r\n" % length)
         # RFC 9112 6.3: whatever their fields say, these have none.
         if self._for_head or status in {204, 304}:
             self._body = Body.NONE
@@ -96,26 +97,25 @@ class Answer:
         return b""
 
 
-def head_of(status: int, headers: Headers) -> list[bytes]:
-    """The lines of a head, without the empty one."""
-    return [b"HTTP/1.1 %d %s\r\n" % (status, PHRASES.get(status, b"")), *lines_of(headers)]
+def head_of(status: int, headers: Headers) -> tuple[list[bytes], int | None]:
+    """The lines of a head, without the empty one, and without the Content-Length, which comes apart. AnswerBroken."""
+    lines = [b"HTTP/1.1 %d %s\r\n" % (status, PHRASES.get(status, b""))]
+    lengths = set()
+    for name, value in headers:
+        if name.lower() == b"content-length":
+            lengths.add(value.strip())
+        else:
+            lines.append(b"%s: %s\r\n" % (name, value))
+    return lines, length_of(lengths) if lengths else None
 
 
 def lines_of(headers: Headers) -> list[bytes]:
     return [b"%s: %s\r\n" % one for one in headers]
 
 
-def without_length(headers: Headers) -> Headers:
-    """RFC 9110 8.6: an answer that has no body in any case speaks of none."""
-    return [one for one in headers if one[0].lower() != b"content-length"]
-
-
-def length_of(headers: Headers) -> int | None:
+def length_of(said: set[bytes]) -> int:
     """RFC 9112 6.3: the same number, if it is there several times. AnswerBroken."""
-    found = {value.strip() for name, value in headers if name.lower() == b"content-length"}
-    if not found:
-        return None
-    [value, *others] = found
+    [value, *others] = said
     if others or not (value.isdigit() and len(value) < 19):
         raise AnswerBroken("a Content-Length that is none")
     return int(value)

@@ -13,7 +13,7 @@ import httptools
 import structlog
 
 from drs_service.errors import DrsServiceError, HeadersTooLarge, RequestLineTooLong, SessionNotFound
-from drs_service.gateway.exchange import Exchange, Request
+from drs_service.gateway.exchange import Exchange, Fields, Request
 from drs_service.tunnel import heads
 from drs_service.tunnel.frames import Buffer, Headers
 
@@ -25,11 +25,6 @@ log = structlog.get_logger()
 CLAIM = re.compile(rb"[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")
 METHOD = re.compile(rb"[A-Z-]{1,20}")
 SOCKET = re.compile(rb"/socket/([0-9a-z]{1,64})(?:[/?].*)?", re.DOTALL)
-
-TELLING = frozenset(
-    (b"authorization", b"content-length", b"cookie", b"host", b"origin", b"transfer-encoding", b"upgrade")
-)
-"""Names of the fields that we read ourselves."""
 
 MAX_TARGET = 64 * 1024  # bytes of a request line
 MAX_FIELDS = 64 * 1024  # bytes of all fields
@@ -70,7 +65,7 @@ class Caller(asyncio.Protocol):
         self._rest = 0  # bytes that came after their answer
         self._url = b""
         self._headers: Headers = []
-        self._telling: dict[bytes, list[bytes]] = {}  # those of TELLING that are among them
+        self._fields = fields_of([])  # of the last request whose head is complete
         self._trailers: Headers | None = None  # once the head is complete
         self._size = 0
         self._length = 0  # bytes of the body that have not come, if that is known
@@ -233,7 +228,7 @@ class Caller(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._in_message = True
         self._since = self._gateway.now()
-        self._url, self._headers, self._telling, self._trailers, self._size = b"", [], {}, None, 0
+        self._url, self._headers, self._trailers, self._size = b"", [], None, 0
         if self._exchange is not None:
             # RFC 9112 9.3.2: who sends the next request before it has the answer must be ready to send it again.
             self._is_leaving = True
@@ -246,20 +241,15 @@ class Caller(asyncio.Protocol):
         if self._is_leaving:
             return
         self._size += len(name) + len(value) + 4
-        if self._size > MAX_FIELDS:
-            return
-        if self._trailers is not None:
-            self._trailers.append((name, value))
-            return
-        self._headers.append((name, value))
-        lower = name.lower()
-        if lower in TELLING:
-            self._telling.setdefault(lower, []).append(value)
+        if self._size <= MAX_FIELDS:
+            (self._headers if self._trailers is None else self._trailers).append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._is_leaving:
             return
         self._trailers = []
+        if self._headers != self._fields.headers:
+            self._fields = fields_of(self._headers)
         if self._is_other_upgrade():
             return
         request, fault = self._asked()
@@ -301,23 +291,20 @@ class Caller(asyncio.Protocol):
 
     def _asked(self) -> tuple[Request, DrsServiceError | None]:
         """The request, and what is wrong with it."""
-        telling, parser = self._telling, self._parser
+        fields, parser = self._fields, self._parser
         found = SOCKET.fullmatch(self._url)
         session_id = found[1].decode() if found else ""
         rest = self._url[found.end(1) :] if found else b""
-        bearer = heads.bearer(telling[b"authorization"][0]) if b"authorization" in telling else None
-        secrets = heads.cookie_of(telling.get(b"cookie", ()), heads.COOKIE + session_id.encode())
-        if bearer:
-            secrets.append(bearer)
-        self._length = int(telling[b"content-length"][0]) if b"content-length" in telling else 0
+        secrets = heads.cookie_of(fields.cookies, heads.COOKIE + session_id.encode()) if fields.cookies else []
+        if fields.bearer:
+            secrets.append(fields.bearer)
+        self._length = fields.length
         request = Request(
             method=parser.get_method(),
             session_id=session_id,
             target=rest if rest.startswith(b"/") else b"/" + rest,
-            headers=self._headers,
+            fields=fields,
             secrets=secrets,
-            bearer=bearer,
-            has_body=self._length > 0 or b"transfer-encoding" in telling,
             upgrades=parser.should_upgrade(),
             http_1_1=parser.get_http_version() == "1.1",
             keep_alive=parser.should_keep_alive(),
@@ -329,19 +316,15 @@ class Caller(asyncio.Protocol):
             return RequestLineTooLong()
         if self._size > MAX_FIELDS:
             return HeadersTooLarge()
-        telling = self._telling
-        refusal = self._gateway.refusal(
-            request.method, telling.get(b"host", ()), telling.get(b"origin", ()), upgrades=request.upgrades
-        )
+        fields = request.fields
+        refusal = self._gateway.refusal(request.method, fields.hosts, fields.origins, upgrades=request.upgrades)
         if refusal is not None:
             return refusal
         return SessionNotFound() if not request.session_id else None
 
     def _is_other_upgrade(self) -> bool:
         """RFC 9110 7.8: a server may ignore Upgrade. The parser does not: see `_upgraded`."""
-        return self._parser.should_upgrade() and all(
-            value.strip().lower() != b"websocket" for value in self._telling.get(b"upgrade", ())
-        )
+        return self._parser.should_upgrade() and not self._fields.asks_for_websocket
 
     def _upgraded(self, behind: bytes) -> None:
         """The parser leaves the rest to another protocol."""
@@ -393,3 +376,21 @@ class Caller(asyncio.Protocol):
         if not self.is_full:
             self._front.resume_writing()
         self._front.data_received(data)
+
+
+def fields_of(headers: Headers) -> Fields:
+    """What they say to us. The parser has held a Content-Length to be a number."""
+    telling: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        telling.setdefault(name.lower(), []).append(value)
+    length = int(telling.get(b"content-length", [b"0"])[0])
+    return Fields(
+        headers=headers,
+        hosts=telling.get(b"host", []),
+        origins=telling.get(b"origin", []),
+        cookies=telling.get(b"cookie", []),
+        bearer=heads.bearer(telling[b"authorization"][0]) if b"authorization" in telling else None,
+        length=length,
+        has_body=length > 0 or b"transfer-encoding" in telling,
+        asks_for_websocket=any(value.strip().lower() == b"websocket" for value in telling.get(b"upgrade", ())),
+    )

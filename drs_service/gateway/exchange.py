@@ -37,17 +37,31 @@ ENDINGS: dict[int, type[DrsServiceError]] = {
 }
 
 
+class Fields(msgspec.Struct, kw_only=True):
+    """The fields of a request, and what they say to us."""
+
+    headers: Headers
+    hosts: list[bytes]
+    origins: list[bytes]
+    cookies: list[bytes]
+    bearer: bytes | None
+    length: int
+    """Bytes of the body; 0 if that is not said."""
+    has_body: bool
+    asks_for_websocket: bool
+    for_app: tuple[str, bytes | None, Headers] | None = None
+    """What the app gets of them, for a session and the secret that it does not get."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The head of a request, as the app gets it but for its fields."""
+    """The head of a request."""
 
     method: bytes
     session_id: str
     target: bytes
-    headers: Headers
+    fields: Fields
     secrets: list[bytes]
-    bearer: bytes | None
-    """One of them, if it came as a bearer token."""
-    has_body: bool
+    """That may open the session; the bearer token is one of them."""
     upgrades: bool
     http_1_1: bool
     keep_alive: bool
@@ -61,7 +75,7 @@ class Exchange:
         """The answer is whole, or will never be."""
         self.is_switched = False
         """What comes from the caller is not HTTP any more."""
-        self.has_all = not request.has_body and not request.upgrades
+        self.has_all = not request.fields.has_body and not request.upgrades
         """The caller has sent everything."""
         self.waits_since: float | None = None
         """Since when the app has had all of the request, and not begun to answer."""
@@ -112,12 +126,7 @@ class Exchange:
 
     def _go(self, link: Link) -> None:
         request = self._request
-        prefix = self._gateway.prefix(request.session_id)
-        # Who was let in for a cookie may have a token for the app.
-        secret = request.bearer
-        if secret and len(request.secrets) > 1 and not self._gateway.ways.is_opened_by(request.session_id, secret):
-            secret = None
-        headers = heads.of_request(request.headers, self._gateway.told(self._caller.address), prefix, secret=secret)
+        headers = self._for_app()
         whole = self.has_all and not self._early
         self._link = link
         self.touch()
@@ -142,6 +151,20 @@ class Exchange:
         self._early.clear()
         if self.has_all and not whole and not request.upgrades:
             self._end_request()
+
+    def _for_app(self) -> Headers:
+        """The fields as the app gets them. Those of the next request on a connection are often the same."""
+        session_id, fields = self._request.session_id, self._request.fields
+        # Who was let in for a cookie may have a token for the app.
+        secret, others = fields.bearer, len(self._request.secrets) > 1
+        if secret and others and not self._gateway.ways.is_opened_by(session_id, secret):
+            secret = None
+        made = fields.for_app
+        if made is None or made[:2] != (session_id, secret):
+            caller, prefix = self._gateway.told(self._caller.address), self._gateway.prefix(session_id)
+            headers = heads.of_request(fields.headers, caller, prefix, secret=secret)
+            fields.for_app = made = session_id, secret, headers
+        return made[2]
 
     def touch(self) -> None:
         self.moved_at = self._gateway.now()
@@ -202,6 +225,7 @@ class Exchange:
                 self._caller.write(self._answer.interim(status, headers))
                 return
             self.waits_since = None
+            self._status = status
             if status == 101:
                 self._switch(headers)
                 return

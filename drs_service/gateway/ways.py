@@ -135,7 +135,10 @@ class Ways:
 
 def opens(where: Whereabouts, secrets: Sequence[bytes]) -> bool:
     """Whether one of the secrets lets its bearer drive the session."""
-    return any(hashed(one) in where.keys for one in secrets)
+    for one in secrets:  # noqa: SIM110  # each request asks this, and `any` takes thrice as long
+        if hashed(one) in where.keys:
+            return True
+    return False
 
 
 @lru_cache(maxsize=MOST_KNOWN)
