@@ -1,6 +1,7 @@
 """Two ends of a tunnel without anything between them."""
 
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from drs_service.tunnel.frames import FRAME, VERSION, Buffer, End, Event, Hello, Kind, encode
@@ -86,3 +87,16 @@ def remains(tunnel: Tunnel) -> list[object]:
     """What is kept in it besides what it knows of the other end."""
     rest, body = tunnel._rest, tunnel._body
     return [*tunnel._streams.values(), *tunnel._urgent, *tunnel._line, *chain(rest), *([body] if body else [])]
+
+
+def growth(act: Callable[[], object]) -> int:
+    """Bytes that are still there after it."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = act()
+        after, _ = tracemalloc.get_traced_memory()
+        del kept
+        return after - before
+    finally:
+        tracemalloc.stop()

@@ -3,8 +3,6 @@
 import itertools
 import os
 import time
-import tracemalloc
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -41,7 +39,7 @@ from drs_service.tunnel.frames import (
     known_names,
 )
 from drs_service.tunnel.protocol import Tunnel
-from tests.support.tunnels import HELLO, Pair, frame, frames_of, greeted, heading, opening, said, valued
+from tests.support.tunnels import HELLO, Pair, frame, frames_of, greeted, growth, heading, opening, said, valued
 
 FIELDS = [(b"Accept", b"*/*"), (b"X", b"caf\xe9")]
 
@@ -250,6 +248,15 @@ def test_a_reader_that_reads_little_by_little_never_stalls_its_sender() -> None:
         pair.agent.consumed(stream, 1)
     pair.carry()
     assert len(bytes_of(pair.at_agent, stream)) == 1000 >= came
+
+
+def test_credit_is_not_given_byte_by_byte() -> None:
+    tunnel = greeted(End.AGENT)
+    tunnel.receive(opening() + frame(Kind.DATA, 1, bytes(WINDOW)))
+    tunnel.consumed(1, WINDOW // 4 - 1)
+    assert not tunnel.wants_to_send
+    tunnel.consumed(1, 1)
+    assert said(tunnel) == valued(Kind.CREDIT, 1, MIB - WINDOW * 3 // 4)
 
 
 def test_what_came_and_was_not_read_counts() -> None:
@@ -575,19 +582,6 @@ def test_rubbish_never_raises(rubbish: list[bytes], end: End, is_greeted: bool) 
 
 
 # Nothing grows.
-
-
-def growth(act: Callable[[], object]) -> int:
-    """Bytes that are still there after it."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        kept = act()
-        after, _ = tracemalloc.get_traced_memory()
-        del kept
-        return after - before
-    finally:
-        tracemalloc.stop()
 
 
 def test_pings_whose_answers_are_not_read_do_not_gather() -> None:
