@@ -41,7 +41,7 @@ class Wire(ClientConnection):
 
     def _reply(self) -> None:
         messages = self._messages
-        if messages.replies:
+        if messages.replies and (self.is_writable or messages.is_closed):
             self.transport.writelines(messages.replies)
             messages.replies = []
         if messages.is_closed:
@@ -71,6 +71,7 @@ class Wire(ClientConnection):
         super().resume_writing()
         self.is_writable = True
         if self._link is not None:
+            self._reply()
             self._link.flush()
 
 

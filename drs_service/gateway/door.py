@@ -78,6 +78,7 @@ class Door(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_writable = True
         if self._link is not None:
+            self._reply()
             self._link.flush()
 
     # The link's calls.
@@ -136,7 +137,7 @@ class Door(asyncio.Protocol):
     def _reply(self) -> None:
         """Say what the websocket has to say itself."""
         messages = self._messages
-        if messages.replies:
+        if messages.replies and (self.is_writable or messages.is_closed):
             self._transport.writelines(messages.replies)
             messages.replies = []
         if messages.is_closed:
