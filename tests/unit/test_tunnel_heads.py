@@ -334,8 +334,18 @@ def test_a_length_that_is_there_twice_is_told_once() -> None:
     assert reader.body == b"hello" and reader.is_whole and data.lower().count(b"content-length") == 1
 
 
-@pytest.mark.parametrize("pieces", [[b"hello!"], [b"hello", b"!"], [b"hell"], []])
-def test_an_answer_that_is_not_as_long_as_it_says_is_broken_off(pieces: list[bytes]) -> None:
+@pytest.mark.parametrize("before", [[], [b"hell"], [b"hello"]])
+def test_not_a_byte_goes_out_beyond_the_length(before: list[bytes]) -> None:
+    answer = Answer(method=b"GET", http_1_1=True, keep_alive=True)
+    answer.head(200, LENGTH_5, ended=False)
+    for one in before:
+        assert answer.data(one) == [one]
+    with pytest.raises(AnswerBroken):
+        answer.data(b"hello!"[len(b"".join(before)) :])
+
+
+@pytest.mark.parametrize("pieces", [[b"hell"], [b"h", b""], []])
+def test_an_answer_that_is_shorter_than_it_says_is_broken_off(pieces: list[bytes]) -> None:
     with pytest.raises(AnswerBroken):
         put(200, LENGTH_5, *pieces)
 
