@@ -172,11 +172,17 @@ class Gateway:
         return link
 
     def _left(self, held: Held, link: Link, left: Left) -> None:
-        if left.code == Leaving.LEFT and self._gives_up(held, link):
-            self._do(self._detach(held, left=True))
         if left.code in {Leaving.LEFT, Leaving.FAILED}:
             log.info("an agent leaves", session=held.session_id, code=left.code, reason=left.reason)
-            link.close()
+            if left.code == Leaving.LEFT and self._gives_up(held, link):
+                self._do(self._let_go(held, link))
+            else:
+                link.close()
+
+    async def _let_go(self, held: Held, link: Link) -> None:
+        """An agent whose connection is closed may rely on it that its session has ended."""
+        await self._detach(held, left=True)
+        link.close()
 
     def _lost(self, held: Held, link: Link, reason: str) -> None:
         self._leaving.discard(link)
