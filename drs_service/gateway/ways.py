@@ -94,8 +94,9 @@ class Ways:
         self._changed = asyncio.Event()
 
     async def _look(self, session_id: str) -> Whereabouts | None:
+        changed = self._changed
         where = await self._tunnels.find(session_id)
-        if where is not None:
+        if where is not None and changed is self._changed:  # else it may be old already
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[session_id] = where, self._loop.time() + (FRESH if self._hears else FRESH_UNHEARD)
