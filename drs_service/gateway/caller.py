@@ -62,7 +62,8 @@ class Caller(asyncio.Protocol):
         self._is_given_up = False
         self._is_plain = False  # what comes is the rest of a body
         self._is_paused = False
-        self._rest = 0  # bytes that came after their answer
+        self._keeps = False  # another request may come when this one is over
+        self._rest: int | None = None  # bytes of the request that came after its answer, once that is whole
         self._url = b""
         self._headers: Headers = []
         self._fields = fields_of([])  # of the last request whose head is complete
@@ -98,7 +99,7 @@ class Caller(asyncio.Protocol):
         self._feed(data)
 
     def eof_received(self) -> bool:
-        """What was switched to may end one way; HTTP may not: a proxy that closes has left."""
+        """Who has sent everything has left."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,23 +152,22 @@ class Caller(asyncio.Protocol):
 
     def answered(self, *, keep_alive: bool) -> None:
         """The answer is whole. The next request can come once this one is; how long that is waited for is bounded."""
-        exchange, switched = self._exchange, self._exchange is not None and self._exchange.is_switched
+        switched = self._exchange is not None and self._exchange.is_switched
         self._since = self._gateway.now()
-        if not keep_alive or self._is_leaving or switched or self._gateway.is_draining:
-            if self._in_message and not self._is_leaving and not switched:
-                self._rest = 1  # closing with bytes unread would reset the connection, and the answer with it
-                self._keeps = False
-                self.resume_reading()
-            else:
-                self._close()
-        elif exchange is not None and self._in_message:
-            self._rest = 1
-            self._keeps = True
+        self._keeps = keep_alive and not switched
+        if self._in_message and not self._is_leaving:
+            self._rest = 0  # closing with bytes unread would reset the connection, and the answer with it
             self.resume_reading()
         else:
-            self._next()
+            self._end_exchange()
 
-    _keeps = False
+    def _end_exchange(self) -> None:
+        """Nothing more comes of the request."""
+        self._rest = None
+        if self._keeps and not self._is_leaving:
+            self._next()
+        else:
+            self._close()
 
     def abort(self) -> None:
         """Reset the connection: to HTTP/1.0 the end of one is the end of an answer."""
@@ -184,7 +184,7 @@ class Caller(asyncio.Protocol):
         exchange = self._exchange
         if exchange is not None and not exchange.is_over:
             self._gateway.look_at(exchange, now)
-        elif self._rest:
+        elif self._rest is not None:
             if now - self._since > REST_PATIENCE:
                 self._transport.close()
         elif now - self._since > (HEAD_PATIENCE if self._in_message or self._undecided else KEEP_ALIVE):
@@ -196,7 +196,7 @@ class Caller(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close as soon as nothing is under way. An agent's connection goes on until its link is closed."""
-        if not self._is_given_up and self.is_idle and not self._rest:
+        if not self._is_given_up and self.is_idle and self._rest is None:
             self._transport.close()
 
     # The parser's calls.
@@ -264,7 +264,7 @@ class Caller(asyncio.Protocol):
             self._length -= len(body)
         if self._is_leaving:
             return
-        if self._rest:
+        if self._rest is not None:
             self._rest += len(body)
             if self._rest > REST_MOST:
                 self._close()
@@ -278,12 +278,8 @@ class Caller(asyncio.Protocol):
         if exchange is not None and self._parser.should_upgrade():
             return
         self._in_message = False
-        if self._rest:
-            self._rest = 0
-            if self._keeps:
-                self._next()
-            else:
-                self._close()
+        if self._rest is not None:
+            self._end_exchange()
         elif exchange is not None and not exchange.has_all:
             exchange.sent_all(self._trailers or [])
 
@@ -337,13 +333,16 @@ class Caller(asyncio.Protocol):
             lines += [name + b": " + value for name, value in self._headers if name.lower() != b"upgrade"]
             self._parser = httptools.HttpRequestParser(self)
             self._feed(b"\r\n".join([*lines, b"", b""]) + behind)
-        elif self._exchange is not None:
-            self.pause_reading()  # until the app has said what it makes of it
-            self._exchange.has_all = True
+        elif (exchange := self._exchange) is not None:
+            self._in_message = False
+            if exchange.is_over:
+                self._close()
+                return
+            exchange.has_all = True
             if behind:
-                self._exchange.sent(behind)
-            if self._exchange.is_over or self._exchange.is_switched:
-                self.resume_reading()
+                exchange.sent(behind)
+            if not exchange.is_switched:
+                self.pause_reading()  # until the app has said what it makes of it
 
     def _not_http(self) -> None:
         if self._exchange is not None and not self._exchange.is_over:

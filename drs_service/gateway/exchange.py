@@ -87,7 +87,7 @@ class Exchange:
         self._answer = Answer(
             method=request.method,
             http_1_1=request.http_1_1,
-            keep_alive=request.keep_alive and not request.upgrades,
+            keep_alive=request.keep_alive and not request.upgrades and not gateway.is_draining,
         )
         self._is_answered = False  # a final head has gone out
         self._link: Link | None = None
