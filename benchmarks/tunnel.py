@@ -99,10 +99,12 @@ def ssh(directory: Path, app: Nginx) -> Iterator[Way]:
     Path("/run/sshd").mkdir(exist_ok=True)  # privilege separation wants it
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ExitOnForwardFailure=yes"]
     here = f"127.0.0.1:{forwarded}:{urlsplit(app.url).netloc}"
-    client = [program("ssh"), "-p", str(port), "-i", str(directory / "key"), "-N", "-R", here, "127.0.0.1"]
+    # With a terminal: only for that OpenSSH sets TCP_NODELAY, without which small answers wait for each other's ACKs.
+    client = [program("ssh"), "-tt", "-p", str(port), "-i", str(directory / "key"), "-R", here]
     with running([program("sshd"), "-D", "-f", str(directory / "config")], log=directory / "sshd.log"):
         until_open(port)
-        with running([*client, *(f"-o{option}" for option in options)], log=directory / "ssh.log"):
+        command = [*client, *(f"-o{option}" for option in options), "127.0.0.1", "sleep 3600"]
+        with running(command, log=directory / "ssh.log"):
             until_open(forwarded)
             yield Way(f"http://127.0.0.1:{forwarded}")
 
