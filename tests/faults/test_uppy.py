@@ -3,7 +3,6 @@
 import hashlib
 import json
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from drs_service.settings import Secret, Settings
+from tests.support.chromium import chromium
 from tests.support.pages import UPPY, pages
 from tests.support.passage import Passage, passage, serving_behind
 from tests.support.postgres import Postgres
@@ -34,10 +34,7 @@ PROTOCOLS = pytest.mark.parametrize("protocol", ["tus-v1", "ietf-draft-05"])
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed; on Debian: apt-get install chromium")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program) as browser:
+    with chromium() as browser:
         yield browser
 
 

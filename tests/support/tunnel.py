@@ -17,7 +17,7 @@ from drs_service.settings import Settings
 from tests.support.nginx import nginx, proxy_conf
 from tests.support.nodes import Node
 from tests.support.program import free_port
-from tests.support.serve import COMMAND, wait_until
+from tests.support.serve import COMMAND, alive, family, wait_until
 
 PATIENCE = 20.0
 HOLDER = "SELECT address FROM nodes JOIN sessions ON node_id = nodes.id WHERE sessions.id = $1"
@@ -82,6 +82,7 @@ class Agent:
         self, directory: Path, env: Mapping[str, str], session: Session, service: str, target: str | None
     ) -> None:
         self.session = session
+        self.serves = target is None
         self.output = directory / "agent.log"
         self._env = {**env, "XDG_STATE_HOME": str(directory)}
         self._command = [*COMMAND, "agent", "--url", service, "--token", session.join_token]
@@ -183,8 +184,10 @@ class Cluster:
         return self._peer_ports.index(int(address.rpartition(":")[2]))
 
     def end(self) -> None:
+        served = [pid for agent in self._agents if agent.serves for pid in family(agent.pid)]
         for agent in self._agents:
             agent.end()
+        wait_until(lambda: not any(alive(pid) for pid in served))
         for node in self.nodes:
             node.kill()
 
