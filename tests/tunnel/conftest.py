@@ -23,7 +23,7 @@ def settings_for(directory: Path, database_url: str) -> Settings:
     )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cluster(roomy: Path, postgres: Postgres, own_environment: dict[str, str]) -> Iterator[Cluster]:
     if reason := missing():
         pytest.skip(reason)
@@ -35,12 +35,12 @@ def cluster(roomy: Path, postgres: Postgres, own_environment: dict[str, str]) ->
         yield cluster
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stage_port() -> int:
     return free_port()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def session(cluster: Cluster, stage_port: int) -> Session:
     """Its app is the stage; the first node holds the tunnel."""
     session = cluster.session()
