@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.raw_http import asked, chunk, request
 from tests.support.stage import Stage
-from tests.support.tunnel import Cluster, Place, Session
+from tests.support.tunnel import Cluster, Place, Session, connected
 
 RAW = "/a%2Fb%2f//c;d=1/../.%2e/+/%E2%82%AC/%C3%BC?x=%20+&y=//&z=%2f;?"
 
@@ -125,3 +125,18 @@ async def test_what_opens_a_session_never_reaches_its_app(app: Stage, node: Plac
     assert (with_bearer.all("cookie"), with_bearer.all("authorization")) == ([], [])
     assert (with_either.all("cookie"), with_either.all("authorization")) == ([], [])
     assert (with_token.all("cookie"), with_token.all("authorization")) == ([], ["Bearer of-the-app"])
+
+
+async def test_an_app_that_knows_its_prefix_is_asked_for_what_is_below_it(
+    app: Stage, cluster: Cluster, stage_port: int
+) -> None:
+    session = cluster.session()
+    cluster.agent(session, f"http://127.0.0.1:{stage_port}", "--keep-prefix")
+    connected([session])
+    app.answers(f"HTTP/1.1 302 Found\r\nLocation: {session.path}/b\r\nContent-Length: 0\r\n\r\n".encode())
+    said = f"Referer: {cluster.url}{session.path}/page?a"
+    answer = await asked(cluster.places[0], request("GET", f"{session.path}/%2F?a", session.bearer, said))
+    [heard] = app.heard
+    assert heard.target == f"{session.path}/%2F?a".encode()
+    assert heard.all("referer") == [f"http://127.0.0.1:{app.port}{session.path}/page?a"]
+    assert answer.headers["location"] == f"{session.path}/b"
