@@ -76,6 +76,7 @@ class Agent:
         self._target = target
         self._links: set[Link] = set()
         self._must_dial = asyncio.Event()
+        self._is_dialling = False
         self._is_over = asyncio.Event()
         self._is_leaving = False
         self._fault: Exception | None = None
@@ -125,7 +126,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         attempts = 0
         while not self._is_leaving:
-            self._must_dial.clear()
+            self._is_dialling = True
             try:
                 wire = await dial(self._service, self._credential.text, self._join_token)
             except (JoinRefused, SessionEnded) as error:
@@ -139,6 +140,8 @@ class Agent:
                 await asyncio.sleep(delay)
                 continue
             since = loop.time()
+            self._is_dialling = False
+            self._must_dial.clear()  # whatever has become of the one before
             self._link(wire)
             log.info("connected", service=self._service)
             on_linked()
@@ -179,7 +182,9 @@ class Agent:
             case Leaving.STOPPED:
                 log.info("the session stops", reason=left.reason)
                 self._ending = asyncio.create_task(self.leave(stopped_by=left.reason or "stopped"))
-            case Leaving.SUPERSEDED if link is self._newest and not self._is_leaving:
+            case Leaving.SUPERSEDED if link is self._newest and not (
+                self._is_leaving or self._is_dialling or self._must_dial.is_set()  # else it may be by ourselves
+            ):
                 self._end(JoinRefused("Another agent has taken this one's place, with the same credential."))
             case Leaving.FAILED:
                 log.error("the service did not understand", reason=left.reason)
