@@ -156,7 +156,7 @@ class Gateway:
             wire,
             End.PUBLIC,
             Hello(version=VERSION, epoch=held.epoch, url=self._url(held.session_id)),
-            on_greeted=lambda _: self.ways.forget(held.session_id),
+            on_greeted=lambda _: self.ways.moved(held.session_id),
             on_left=lambda left: self._left(held, link, left),
             on_lost=lambda reason: self._lost(held, link, reason),
         )

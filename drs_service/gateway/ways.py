@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from drs_service.db import changes
 from drs_service.domain.sessions import State
-from drs_service.errors import SessionNotFound, TunnelAbsent, Unavailable
+from drs_service.errors import DatabaseUnavailable, SessionNotFound, TunnelAbsent, Unavailable
 from drs_service.tunnel.link import Link
 from drs_service.usecases.tunnels import Held, Tunnels, Whereabouts
 
 if TYPE_CHECKING:
     from drs_service.gateway.peers import Peers
 
-FRESH = 60.0  # seconds for which what was found holds, unless a change is heard of
-FRESH_UNHEARD = 1.0  # and while none can be
+FRESH = 60.0  # seconds for which what was found holds, unless a change is heard of, or while the database is away
+FRESH_UNHEARD = 1.0  # and while none can be heard of
 LOOK_AGAIN = 1.0  # seconds between looks for an agent that comes back, unless one is heard of
 LOOK_AFTER_REFUSAL = 0.05  # seconds: what refused it was about to go, or is not there yet
 MOST_KNOWN = 10_000
@@ -32,6 +32,13 @@ class Holding:
     link: Link
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    where: Whereabouts
+    since: float
+    """When it was asked for, by the loop's time."""
+
+
 class Ways:
     """Hears of changes; what it knows is looked up otherwise."""
 
@@ -43,16 +50,16 @@ class Ways:
         self._peers = peers
         self._grace = grace
         self._loop = asyncio.get_running_loop()
-        self._known: dict[str, tuple[Whereabouts, float]] = {}
+        self._known: dict[str, Known] = {}
         self._changed = asyncio.Event()  # a session has; who waits for one of them looks again
-        self._hears = False
+        self._heard_since: float | None = None
 
     def ready(self, session_id: str, secrets: Sequence[bytes]) -> Link | None:
         """The link, if that is known without asking anybody, and one of the secrets opens it."""
         known = self._known.get(session_id)
-        if known is None or self._loop.time() > known[1] or not opens(known[0], secrets):
+        if known is None or not self._is_fresh(known) or not opens(known.where, secrets):
             return None
-        return self._linked(known[0])
+        return self._linked(known.where)
 
     async def find(self, session_id: str, secrets: Sequence[bytes], *, since: float, refused: bool = False) -> Link:
         """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; TunnelAbsent.
@@ -85,22 +92,37 @@ class Ways:
     def is_opened_by(self, session_id: str, secret: bytes) -> bool:
         """Whether the secret is one of the session's, for which a link was just found; in doubt it is."""
         known = self._known.get(session_id)
-        return known is None or opens(known[0], (secret,))
+        return known is None or opens(known.where, (secret,))
 
     def forget(self, session_id: str) -> None:
-        """What is known of it is old: who waits for it looks again."""
+        """What is known of it is old."""
         self._known.pop(session_id, None)
+
+    def moved(self, session_id: str) -> None:
+        """What is known of it is old, and who waits for it looks again."""
+        self.forget(session_id)
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def _look(self, session_id: str) -> Whereabouts | None:
-        changed = self._changed
-        where = await self._tunnels.find(session_id)
+        changed, now = self._changed, self._loop.time()
+        try:
+            where = await self._tunnels.find(session_id)
+        except DatabaseUnavailable:
+            # It has not changed since: nobody can have changed it.
+            known = self._known.get(session_id)
+            if known is None or now - known.since > FRESH:
+                raise
+            return known.where
         if where is not None and changed is self._changed:  # else it may be old already
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[session_id] = where, self._loop.time() + (FRESH if self._hears else FRESH_UNHEARD)
+            self._known[session_id] = Known(where, now)
         return where
+
+    def _is_fresh(self, known: Known) -> bool:
+        hears = self._heard_since is not None and known.since >= self._heard_since
+        return self._loop.time() - known.since < (FRESH if hears else FRESH_UNHEARD)
 
     def _linked(self, where: Whereabouts) -> Link | None:
         if where.node_id == self._peers.node_id:
@@ -122,16 +144,14 @@ class Ways:
     # What is heard.
 
     def on_connect(self) -> None:
-        self._known.clear()
-        self._hears = True
+        self._heard_since = self._loop.time()
 
     def on_change(self, change: changes.Change) -> None:
         if isinstance(change, changes.SessionChanged):
-            self.forget(change.id)
+            self.moved(change.id)
 
     def on_loss(self) -> None:
-        self._hears = False
-        self._known.clear()
+        self._heard_since = None
 
 
 def opens(where: Whereabouts, secrets: Sequence[bytes]) -> bool:
