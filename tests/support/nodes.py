@@ -45,6 +45,10 @@ class Node:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """kill -9. May be called again."""
         self._process.kill()

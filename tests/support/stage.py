@@ -41,6 +41,8 @@ class Visit:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.is_over = False
+        """What the app does has come to its end."""
 
     async def head(self) -> Heard:
         """Of a request whose body is not read. IncompleteReadError."""
@@ -123,6 +125,7 @@ class Stage:
         except Exception as error:
             self.faults.append(error)
         finally:
+            visit.is_over = True
             writer.close()
 
 

@@ -206,8 +206,10 @@ def clustered(directory: Path, settings: Settings, env: Mapping[str, str]) -> It
     try:
         cluster.start()
         port = int(settings.public_url.rpartition(":")[2])
-        (directory / "proxy").mkdir()
-        with nginx(directory / "proxy", proxy_conf(directory / "proxy", port, [one.port for one in cluster.nodes])):
+        (home := directory / "proxy").mkdir()
+        conf = proxy_conf(home, port, [one.port for one in cluster.nodes])
+        # Here nodes die one after the other: it must not think of both that they are still dead.
+        with nginx(home, conf.replace("fail_timeout=10s", "fail_timeout=1s")):
             yield cluster
     finally:
         cluster.end()
