@@ -159,7 +159,7 @@ class Agent:
                 End.AGENT,
                 hello,
                 on_open=self._target.open,
-                on_greeted=self._greeted,
+                on_greeted=lambda hello: self._greeted(link, hello),
                 on_left=lambda left: self._told(link, left),
                 on_lost=lambda reason: self._lost(link, reason),
                 running=lambda: self._running,
@@ -168,7 +168,9 @@ class Agent:
         self._links.add(link)
         self._newest = link
 
-    def _greeted(self, hello: Hello) -> None:
+    def _greeted(self, link: Link, hello: Hello) -> None:
+        if self._running:
+            link.ping()
         if not self.url.done():
             self.url.set_result(hello.url)
 
