@@ -285,7 +285,7 @@ async def test_postgres_is_started_again(
             await stream.head()
 
         async def all_go_on() -> None:
-            for stream in streams:
+            for _ in streams:
                 more.release()
             for stream in streams:
                 assert await stream.chunk() == b"more"
