@@ -76,7 +76,7 @@ class Ways:
             where = await self._look(session_id)
             if where is None or not opens(where, secrets):
                 raise SessionNotFound
-            if link := self._linked(where) or await self._called(where):
+            if link := self._linked(where) or await self._called(where, changed):
                 return link
             if where.epoch == 0:
                 raise TunnelAbsent("No agent has joined the session yet.")
@@ -132,14 +132,21 @@ class Ways:
             return holding.link
         return self._peers.linked(where.node_id) if where.node_id is not None else None
 
-    async def _called(self, where: Whereabouts) -> Link | None:
+    async def _called(self, where: Whereabouts, changed: asyncio.Event) -> Link | None:
+        """The link to the node that holds the tunnel, unless that is heard to have changed before the node answers."""
         if where.node_id in {None, self._peers.node_id} or where.address is None:
             return None
         assert where.node_id is not None
+        calling = asyncio.ensure_future(self._peers.call(where.node_id, where.address))
+        hearing = asyncio.ensure_future(changed.wait())
         try:
-            return await self._peers.call(where.node_id, where.address)
+            await asyncio.wait((calling, hearing), return_when=asyncio.FIRST_COMPLETED)
+            return calling.result() if calling.done() else None
         except Unavailable:
             return None
+        finally:
+            calling.cancel()  # others may wait for the same call, which goes on
+            hearing.cancel()
 
     # What is heard.
 

@@ -207,9 +207,7 @@ def clustered(directory: Path, settings: Settings, env: Mapping[str, str]) -> It
         cluster.start()
         port = int(settings.public_url.rpartition(":")[2])
         (home := directory / "proxy").mkdir()
-        conf = proxy_conf(home, port, [one.port for one in cluster.nodes])
-        # Here nodes die one after the other: it must not think of both that they are still dead.
-        with nginx(home, conf.replace("fail_timeout=10s", "fail_timeout=1s")):
+        with nginx(home, proxy_conf(home, port, [one.port for one in cluster.nodes])):
             yield cluster
     finally:
         cluster.end()
