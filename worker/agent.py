@@ -9,6 +9,7 @@ While a node drains, its connection goes on with what is under way, beside the n
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import secrets
@@ -233,6 +234,10 @@ async def run(
     beside: what goes on as long as the agent does; if that fails, the agent ends with its error.
     """
     keep_freed()
+    # As in a web process: what is there by now stays, and little of what comes has cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     credential = Credential(state_dir, service, join_token)
     agent = Agent(service, join_token, credential, target)
     leaving: set[asyncio.Task[None]] = set()
