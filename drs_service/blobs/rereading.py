@@ -9,9 +9,8 @@ from drs_service.blobs.files import translated
 from drs_service.blobs.hashing import Hashing
 from drs_service.blobs.settling import settled
 
-# A hop to a thread costs more than reading: few hops. A piece that is hashed where it was just read into is cheap.
-HOP_SIZE = 2 * 1024**2
-PIECE_SIZE = 512 * 1024
+# A hop to a thread costs as much as reading 100 KiB; but readers wait for a processor while a piece is hashed.
+HOP_SIZE = 256 * 1024
 
 
 class Rereading:
@@ -42,7 +41,7 @@ class Rereading:
 
 def see(descriptor: int, start: int, end: int, hashing: Hashing) -> None:
     """Let hashing see the bytes [start, end) of a file, or as many as there are."""
-    piece = memoryview(bytearray(min(PIECE_SIZE, end - start)))
+    piece = memoryview(bytearray(end - start))
     while start < end:
         count = os.preadv(descriptor, [piece[: end - start]], start)
         if count == 0:
