@@ -6,15 +6,14 @@ Everything happens in the calls of the transports: no request has a task of its 
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
 import structlog
 
 from drs_service.tunnel import heads
 from drs_service.tunnel.frames import Buffer, Code, Headers, Opened
 from drs_service.tunnel.link import Link
+from worker.connection import Connection
 
 log = structlog.get_logger()
 
@@ -27,7 +26,6 @@ TELLING = frozenset((b"content-length", b"x-forwarded-host", b"x-forwarded-prefi
 """Names of fields of a request: of those in which the app stands, and of those that we go by."""
 OF_INTEREST = heads.HOP_BY_HOP | {b"content-location", b"location"}
 """Of an answer, those that do not pass as they are."""
-MAX_FIELDS = 64 * 1024  # bytes of all fields of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Target:
         errand.begin()
         return errand
 
-    def spare(self, *, within: float) -> "Connection | None":
+    def spare(self, *, within: float) -> Connection | None:
         """A connection that waits for a request, and has not for longer than that."""
         now = self._now()
         while self._idle:
@@ -87,7 +85,7 @@ class Target:
             connection.close()
         return None
 
-    def keep(self, connection: "Connection") -> None:
+    def keep(self, connection: Connection) -> None:
         now = self._now()
         while self._idle and now - self._idle[0][1] > IDLE:
             self._idle.popleft()[0].close()
@@ -141,7 +139,7 @@ class Errand:
         self._may_try_again = False
         self._go(connection)
 
-    def _go(self, connection: "Connection") -> None:
+    def _go(self, connection: Connection) -> None:
         self._connection = connection
         connection.carry(self, for_head=self.opened.method == b"HEAD")
         connection.write(self._head())
@@ -307,190 +305,3 @@ class Errand:
         if not self.is_over:
             self.is_over = True
             self._target.under_way -= 1
-
-
-class Connection(asyncio.Protocol):
-    """To the app, for one request after the other."""
-
-    def __init__(self) -> None:
-        self.is_full = False
-        """What is written is not taken: `Errand.took` says when it is."""
-        self._errand: Errand | None = None
-        self._transport: asyncio.Transport
-        self._is_paused = False
-        self._keeps = False
-        self._for_head = False
-        self._is_raw = False  # what comes is no HTTP any more
-        self._parser = httptools.HttpResponseParser(self)
-        self._forget_answer()
-
-    def _forget_answer(self) -> None:
-        self._headers: Headers = []
-        self._trailers: Headers | None = None  # once the head is complete
-        self._size = 0
-        self._length: int | None = None  # bytes of the body that have not come, if that is known
-        self._is_plain = False  # what comes is the rest of that
-        self._is_done = False  # the answer has no body, whatever the parser waits for
-
-    # The errand's calls.
-
-    @property
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def carry(self, errand: Errand, *, for_head: bool) -> None:
-        self._errand = errand
-        self._for_head = for_head
-
-    def write(self, data: Buffer) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def write_eof(self) -> None:
-        if not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def resume_reading(self) -> None:
-        if self._is_paused and not self._transport.is_closing():
-            self._is_paused = False
-            self._transport.resume_reading()
-
-    def close(self) -> None:
-        self._errand = None
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._errand = None
-        self._transport.abort()
-
-    # The transport's calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none in name
-
-    def data_received(self, data: bytes) -> None:
-        if self._errand is None:
-            self._transport.abort()  # nobody asked
-        elif self._is_raw:
-            self._body(data)
-        elif self._is_plain:
-            self._feed_plain(data)
-        else:
-            try:
-                self._parser.feed_data(data)
-                self._is_plain = bool(self._length) and not self._is_done
-            except httptools.HttpParserUpgrade as upgrade:
-                self._is_raw = True
-                if rest := data[upgrade.args[0] :]:
-                    self._body(rest)
-            except httptools.HttpParserError as error:
-                if not self._is_done:
-                    self._break(str(error))
-
-    def _feed_plain(self, data: bytes) -> None:
-        """What is left of a body whose length is known needs no parser."""
-        assert self._length
-        piece: Buffer = data if len(data) <= self._length else memoryview(data)[: self._length]
-        self._length -= len(piece)
-        self._body(piece)
-        if self._length == 0:
-            self._complete(keeps=self._keeps and len(piece) == len(data))
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        errand, self._errand = self._errand, None
-        if errand is None:
-            return
-        if exc is None and (self._is_raw or self._ends_with_connection()):
-            errand.complete([], reusable=False)
-        else:
-            errand.broken(str(exc or "it closed the connection"))
-
-    def pause_writing(self) -> None:
-        self.is_full = True
-
-    def resume_writing(self) -> None:
-        self.is_full = False
-        if self._errand is not None:
-            self._errand.took()
-
-    # The parser's calls.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._size += len(name) + len(value)
-        if self._size <= MAX_FIELDS:
-            (self._headers if self._trailers is None else self._trailers).append((name, value))
-
-    def on_headers_complete(self) -> None:
-        errand = self._errand
-        if errand is None or self._is_done:
-            return
-        if self._size > MAX_FIELDS:
-            self._break("its fields are too large")
-            return
-        status = self._parser.get_status_code()
-        if status < 200 and status != 101:
-            errand.answered(status, self._headers, ended=False)
-            return
-        self._trailers = []
-        empty = self._for_head or status in {204, 304}
-        if not empty:
-            self._keeps = self._parser.should_keep_alive()
-            self._length = next(
-                (int(value) for name, value in self._headers if name.lower() == b"content-length"), None
-            )
-        errand.answered(status, self._headers, ended=empty)
-        if empty:
-            self._complete(keeps=self._parser.should_keep_alive())
-
-    def on_body(self, body: bytes) -> None:
-        if not self._is_done:
-            if self._length:
-                self._length -= len(body)
-            self._body(body)
-
-    def on_message_complete(self) -> None:
-        if self._is_done:
-            return
-        if self._trailers is None:  # that was an interim one
-            self._headers, self._size = [], 0
-        elif self._parser.get_status_code() != 101:
-            self._complete(keeps=self._parser.should_keep_alive())
-
-    # ──
-
-    def _body(self, data: Buffer) -> None:
-        if self._errand is not None and not self._errand.body(data) and not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _complete(self, *, keeps: bool) -> None:
-        """keeps: whether the app leaves the connection open."""
-        errand, self._errand = self._errand, None
-        if errand is None:
-            return
-        self.resume_reading()
-        reusable = keeps and not self.is_full
-        trailers = self._trailers or []
-        self._is_done = True
-        if reusable:
-            if self._for_head or self._is_plain:
-                # The parser still waits for the body that the fields of an answer to HEAD speak of, or for the rest.
-                self._parser = httptools.HttpResponseParser(self)
-            self._forget_answer()
-        errand.complete(trailers, reusable=reusable)
-
-    def _break(self, reason: str) -> None:
-        errand, self._errand = self._errand, None
-        self._transport.abort()
-        if errand is not None:
-            errand.broken(reason)
-
-    def _ends_with_connection(self) -> bool:
-        """RFC 9112 6.3: whether an answer has begun whose end is that of the connection."""
-        if self._trailers is None:
-            return False
-        names = {name.lower() for name, _ in self._headers}
-        return not names & {b"content-length", b"transfer-encoding"}

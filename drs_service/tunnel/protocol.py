@@ -76,49 +76,7 @@ from drs_service.tunnel.frames import (
     encode,
     is_final,
 )
-
-
-class _Stream:
-    """One stream, as one end sees it."""
-
-    __slots__ = (
-        "allowed",
-        "answered",
-        "credit",
-        "ended",
-        "ends",
-        "held",
-        "interim",
-        "number",
-        "paused",
-        "pieces",
-        "queued",
-        "ready",
-        "remote_ended",
-        "since",
-        "trailers",
-        "window",
-    )
-
-    def __init__(self, number: int, *, credit: int, window: int) -> None:
-        self.number = number
-        # To the other end.
-        self.credit = credit  # bytes that may be sent
-        self.pieces: deque[Buffer] = deque()
-        self.queued = 0  # bytes in them
-        self.ends = False  # nothing follows them
-        self.trailers: bytes | None = None
-        self.ended = False  # that has been sent
-        self.ready = False  # it stands in line
-        self.paused = False  # its producer waits to hear that less is queued
-        # From the other end.
-        self.allowed = window  # bytes that may still come
-        self.held = 0  # bytes that came and were not read
-        self.since = 0  # bytes read since credit was given
-        self.window = window
-        self.answered = False  # the final head came, or went
-        self.interim = 0  # heads before it
-        self.remote_ended = False
+from drs_service.tunnel.streams import Stream, forget, take
 
 
 class Tunnel:
@@ -133,15 +91,15 @@ class Tunnel:
         """Streams of which so much was sent that their producers may go on. Whoever reads this clears it."""
         self.gone: list[int] = []
         """Streams that have ended both ways. Whoever reads this clears it."""
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._highest = 0
         self._urgent: deque[bytes] = deque()  # frames that need no credit
         self._waiting = 0  # bytes in them
-        self._line: deque[_Stream] = deque()
+        self._line: deque[Stream] = deque()
         self._rest = bytearray()  # of a frame that has not come whole
         self._missing = 0  # bytes without which that is not looked at again
         self._pong: int | None = None  # the answer to the last PING
-        self._body: tuple[_Stream | None, int, bool] | None = None  # of a DATA that has not come whole
+        self._body: tuple[Stream | None, int, bool] | None = None  # of a DATA that has not come whole
         self._own = hello
         self._frame(Kind.HELLO, 0, encode(hello))
 
@@ -175,9 +133,9 @@ class Tunnel:
         """Whether there are no more numbers for streams: it takes another connection."""
         return self._highest >= MAX_NUMBER
 
-    def _new_stream(self, number: int) -> _Stream:
+    def _new_stream(self, number: int) -> Stream:
         assert self.peer is not None
-        return _Stream(number, credit=self.peer.window, window=self._own.window)
+        return Stream(number, credit=self.peer.window, window=self._own.window)
 
     # What is sent.
 
@@ -305,7 +263,7 @@ class Tunnel:
                 stream.ready = False
         return message
 
-    def _send(self, stream: _Stream, turn: int, message: list[Buffer]) -> int:
+    def _send(self, stream: Stream, turn: int, message: list[Buffer]) -> int:
         """Add up to turn bytes of a stream to a message. How many it is longer by."""
         size = min(stream.queued, stream.credit, turn)
         longer = 0
@@ -328,7 +286,7 @@ class Tunnel:
             self.drained.append(stream.number)
         return longer
 
-    def _line_up(self, stream: _Stream) -> None:
+    def _line_up(self, stream: Stream) -> None:
         if stream.ready or stream.ended:
             return
         if (stream.queued and stream.credit) or (stream.ends and not stream.queued):
@@ -342,7 +300,7 @@ class Tunnel:
         self._urgent.append(frame)
         self._waiting += len(frame)
 
-    def _part(self, stream: _Stream) -> None:
+    def _part(self, stream: Stream) -> None:
         """Forget a stream that has ended both ways."""
         if stream.ended and stream.remote_ended and stream.number in self._streams:
             del self._streams[stream.number]
@@ -441,7 +399,7 @@ class Tunnel:
             self._deliver(stream, bytes(part) if small else part, events, ended=whole and ended)
         return here
 
-    def _deliver(self, stream: _Stream, data: Buffer, events: list[Event], *, ended: bool) -> None:
+    def _deliver(self, stream: Stream, data: Buffer, events: list[Event], *, ended: bool) -> None:
         events.append(Data(stream.number, data, ended))
         if ended:
             stream.remote_ended = True
@@ -510,7 +468,7 @@ class Tunnel:
         stream.remote_ended = bool(kind & END)
         return Opened(number, protocol, method, target, headers, session, stream.remote_ended)
 
-    def _headed(self, stream: _Stream, status: int, headers: Headers, events: list[Event], *, ended: bool) -> None:
+    def _headed(self, stream: Stream, status: int, headers: Headers, events: list[Event], *, ended: bool) -> None:
         self._check_may_send(stream, head=True)
         if status == 0 and ended and (stream.answered or self.end is End.AGENT):
             stream.remote_ended = True
@@ -528,7 +486,7 @@ class Tunnel:
             raise Violation(f"stream {stream.number} has a head of status {status} where none is allowed")
         self._part(stream)
 
-    def _found(self, number: int) -> _Stream | None:
+    def _found(self, number: int) -> Stream | None:
         """The stream; None if it is gone."""
         self._check_greeted()
         stream = self._streams.get(number)
@@ -540,28 +498,8 @@ class Tunnel:
         if self.peer is None:
             raise Violation("a HELLO comes first")
 
-    def _check_may_send(self, stream: _Stream, *, head: bool = False) -> None:
+    def _check_may_send(self, stream: Stream, *, head: bool = False) -> None:
         if stream.remote_ended:
             raise Violation(f"stream {stream.number} goes on after its end")
         if self.end is End.PUBLIC and not stream.answered and not head:
             raise Violation(f"stream {stream.number} has a body and no head")
-
-
-def take(pieces: deque[Buffer], size: int, into: list[Buffer]) -> None:
-    """Move the first size bytes of pieces."""
-    while size:
-        piece = pieces.popleft()
-        if len(piece) > size:
-            view = memoryview(piece)
-            pieces.appendleft(view[size:])
-            piece = view[:size]
-        into.append(piece)
-        size -= len(piece)
-
-
-def forget(stream: _Stream) -> None:
-    """Let go of what a stream has to send."""
-    stream.pieces.clear()
-    stream.queued = 0
-    stream.ready = False
-    stream.ends = stream.ended = True
