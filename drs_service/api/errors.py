@@ -139,20 +139,25 @@ def on_framework_error(_: AnyRequest, error: HTTPException) -> Response[Error]:
     code = FRAMEWORK_CODES.get(status, "bad_request" if status < 500 else "internal")
     # RFC 9110 15.5.6 asks for Allow on a 405; the framework knows it.
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    return respond(status, code, told(error), headers)
+    return respond(status, code, fault_of(error), headers)
 
 
-def told(error: HTTPException) -> str:
+def fault_of(error: HTTPException) -> str:
     """What the framework finds wrong, with the members that it is about."""
     faults = [one for one in error.extra or () if isinstance(one, dict)] if isinstance(error.extra, list) else []
     said = [": ".join(filter(None, (str(one.get("key") or ""), str(one.get("message") or "")))) for one in faults]
     return f"The request is not valid: {'; '.join(said)}" if said else error.detail
 
 
+def told(error: DrsServiceError) -> tuple[int, bytes]:
+    """The status of an answer that says what is wrong, and its body."""
+    status = status_of(type(error))
+    return status, msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
+
+
 def refused(error: DrsServiceError) -> ASGIApp:
     """The answer to a request that does not get as far as the framework."""
-    status = status_of(type(error))
-    body = msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
+    status, body = told(error)
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=NO_STORE)
 
 

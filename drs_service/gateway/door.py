@@ -11,13 +11,12 @@ import email.utils
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import msgspec
 from websockets.datastructures import Headers as Fields
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from drs_service.api.errors import Error, status_of
+from drs_service.api.errors import told
 from drs_service.errors import DrsServiceError, JoinRefused
 from drs_service.tunnel import heads
 from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
@@ -65,10 +64,10 @@ class Door(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
-        if self._joining is not None:
-            self._joining.cancel()
         if self._link is not None:
             self._link.lost("the connection ended")
+        elif self._held is not None:
+            self._gateway.never_came(self._held)
         self._gateway.doors.discard(self)
         self._front.connection_lost(exc)
 
@@ -110,6 +109,10 @@ class Door(asyncio.Protocol):
             except DrsServiceError as error:
                 response = refusal(error)
         self._joining = None
+        if self._transport.is_closing():
+            if held is not None:
+                self._gateway.never_came(held)
+            return
         handshake.send_response(response)
         self._answer()
         if held is None:
@@ -146,8 +149,8 @@ class Door(asyncio.Protocol):
 
 
 def refusal(error: DrsServiceError) -> Response:
-    status = HTTPStatus(status_of(type(error)))
-    body = msgspec.json.encode(Error(msg=str(error), status_code=status.value, code=error.code))
+    code, body = told(error)
+    status = HTTPStatus(code)
     fields = Fields(
         {
             "Date": email.utils.formatdate(usegmt=True),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from drs_service.api.errors import Error, status_of
+from drs_service.api.errors import told
 from drs_service.errors import (
     BodyTooLarge,
     DrsServiceError,
@@ -302,7 +302,7 @@ class Exchange:
         """Tell the caller, if that can still be; what has begun otherwise is broken off."""
         if self.is_over:
             return
-        status = status_of(type(error))
+        status, body = told(error)
         was_answered = self._is_answered
         if not was_answered:
             self._status = status
@@ -310,7 +310,6 @@ class Exchange:
         if was_answered:
             self._caller.abort()
             return
-        body = msgspec.json.encode(Error(msg=str(error), status_code=status, code=error.code))
         headers: Headers = [
             (b"Content-Type", b"application/json"),
             (b"Content-Length", b"%d" % len(body)),

@@ -171,6 +171,10 @@ class Gateway:
         log.info("an agent has come", session=held.session_id, epoch=held.epoch)
         return link
 
+    def never_came(self, held: Held) -> None:
+        """The connection of an agent that attached ended before there was a link."""
+        self._do(self._detach(held, left=False))
+
     def _left(self, held: Held, link: Link, left: Left) -> None:
         if left.code in {Leaving.LEFT, Leaving.FAILED}:
             log.info("an agent leaves", session=held.session_id, code=left.code, reason=left.reason)

@@ -249,8 +249,9 @@ class Link:
         elif isinstance(event, Opened):
             self.moved = True
             assert self._on_open is not None
-            # Making it may already end it: then it is forgotten at once.
-            self._parties[event.stream] = self._on_open(self, event)
+            party = self._on_open(self, event)
+            if event.stream not in self.tunnel.gone:  # making it may have ended it
+                self._parties[event.stream] = party
         else:
             self._hear_rarer(event)
 

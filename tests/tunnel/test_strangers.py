@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.fake_agent import GOAWAY, LEFT, STOPPED, credentials, frame, joined
 from tests.support.raw_http import Answer, asked, connected, request
+from tests.support.serve import wait_until
 from tests.support.stage import Stage
 from tests.support.tunnel import Cluster, Place, Session
 
@@ -96,6 +97,16 @@ async def test_nobody_else_joins(node: Place, session: Session, cluster: Cluster
     assert (await asked(node, request("GET", "/tunnel", f"Authorization: {own}", *SWITCH))).status in {400, 401}
     assert (await asked(node, request("GET", "/tunnel"))).status in {400, 401, 426}
     assert session.is_connected
+
+
+async def test_an_agent_that_joins_and_never_speaks_holds_nothing(node: Place, cluster: Cluster) -> None:
+    session = cluster.session()
+    lines = [f"{name}: {value}" for name, value in credentials(session.join_token).items()]
+    async with connected(node) as connection:
+        await connection.send(request("GET", "/tunnel", *lines, *DIAL))
+        assert (await connection.head()).status == 101
+        assert session.is_connected
+    wait_until(lambda: not session.is_connected)
 
 
 async def test_a_second_agent_with_the_token_is_told_so(session: Session, cluster: Cluster) -> None:
