@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -33,19 +34,27 @@ def write(files: AbstractFileSystem, path: str, body: bytes) -> None:
 
 def move(files: AbstractFileSystem, staged: str, target: str, size: int, *, over: bool) -> None:
     """Make what is staged readable, all at once; unless over, another one may have been first."""
-    try:
-        in_directory(files, target, lambda: files.mv(staged, target))
-    except OSError as error:
-        # Where a rename does not replace.
-        if error.errno != errno.EEXIST:
-            raise
-        if over:
-            files.rm_file(target)
+    with writing():
+        # First of all: where a rename fails, there are libraries that copy, which others could watch.
+        if not files.isdir(directory := parent(target)):
+            make_directory(files, directory)
+        try:
             files.mv(staged, target)
-        else:
-            files.rm_file(staged)
-    # There are libraries that do not tell that nothing was renamed.
-    check_size(files, target, size)
+        except OSError as error:
+            if is_missing(error):
+                # It may be that it was done, and the answer was lost.
+                if not is_there(files, target):
+                    raise
+            elif error.errno != errno.EEXIST:
+                raise
+            # Where a rename does not replace.
+            elif over:
+                files.rm_file(target)
+                files.mv(staged, target)
+            else:
+                files.rm_file(staged)
+        # There are libraries that do not tell that nothing was renamed.
+        check_size(files, target, size)
 
 
 def in_directory(files: AbstractFileSystem, path: str, act: Callable[[], T]) -> T:
@@ -55,11 +64,17 @@ def in_directory(files: AbstractFileSystem, path: str, act: Callable[[], T]) -> 
     except Exception as error:
         if not is_missing(error):
             raise
-    try:
-        make_directory(files, path.rpartition("/")[0])
+    with writing():
+        make_directory(files, parent(path))
         return act()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """To whoever writes, what is missing is not the key."""
+    try:
+        yield
     except Exception as error:
-        # To whoever writes, what is missing is not the key.
         if is_missing(error):
             raise StorageUnavailable(reason=str(error)) from error
         raise
@@ -75,6 +90,10 @@ def make_directory(files: AbstractFileSystem, path: str) -> None:
                 raise
         else:
             return
+
+
+def parent(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def check_size(files: AbstractFileSystem, path: str, size: int) -> None:

@@ -7,12 +7,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from drs_service.blobs.access import Access, FsspecAccess
 from drs_service.blobs.arriving import Sizes
+from drs_service.blobs.bucket import Source
 from drs_service.blobs.fsspec_bucket import FsspecBucket
 from drs_service.blobs.fsspec_connecting import connecting
 from drs_service.blobs.lanes import LANES, told
@@ -208,6 +213,47 @@ async def test_a_place_that_is_closed_holds_no_connection(sftp: SftpServer) -> N
     assert len(connections()) == LANES
     await driver.close()
     await until(lambda: not connections())
+
+
+class Strict(LocalFileSystem):  # type: ignore[misc]  # which has no types
+    """A rename into a directory that is missing becomes a copy if somebody else makes the directory just then."""
+
+    cachable = False
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        assert self.isdir(self._parent(path2))
+        super().mv(path1, path2, **kwargs)
+
+
+class Silent(LocalFileSystem):  # type: ignore[misc]
+    """Which moves, and does not say so every other time."""
+
+    cachable = False
+    moves = count()
+
+    def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
+        super().mv(path1, path2, **kwargs)
+        if next(self.moves) % 2:
+            raise ConnectionResetError
+
+
+async def test_what_is_published_is_never_copied_to_where_it_can_be_seen(tmp_path: Path) -> None:
+    bucket = FsspecBucket(str(tmp_path), Strict)
+    await bucket.put("staging/a", SOME)
+    await bucket.concatenate("sha256/00/11/2", [Source("staging/a", len(SOME))])
+    assert await collect(bucket.read("sha256/00/11/2", 0, len(SOME))) == SOME
+    await bucket.close()
+
+
+async def test_an_answer_to_a_move_that_is_lost_loses_nothing(tmp_path: Path) -> None:
+    bucket, names = FsspecBucket(str(tmp_path), Silent), [f"sha256/00/1{number}/2" for number in range(3)]
+    for name in names:
+        await bucket.put("staging/a", SOME)
+        await bucket.concatenate(name, [Source("staging/a", len(SOME))])
+        assert await collect(bucket.read(name, 0, len(SOME))) == SOME
+    await bucket.delete("staging/a")
+    assert [found.name async for found in bucket.objects("")] == names
+    await bucket.close()
 
 
 def connections() -> list[threading.Thread]:
