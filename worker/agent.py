@@ -32,6 +32,7 @@ log = structlog.get_logger()
 SECRET_BYTES = 32
 FIRST_DELAY = 0.2  # seconds before a second attempt to dial; doubled each time
 MOST_DELAY = 30.0
+MOST_DELAY_LET_IN = 5.0  # after a connection that was lost soon: requests wait for the next one
 LEAVE_PATIENCE = 10.0  # seconds for what is under way, when the agent ends
 LOOK = 0.05
 STEADY = 10.0  # seconds after which a connection was a good one
@@ -136,7 +137,7 @@ class Agent:
                 return
             except TunnelAbsent as error:
                 attempts += 1
-                delay = random.uniform(0, min(MOST_DELAY, FIRST_DELAY * 2.0**attempts))  # noqa: S311
+                delay = delay_of(attempts, most=MOST_DELAY)
                 log.warning("the service cannot be had", reason=str(error), again_in=round(delay, 1))
                 await asyncio.sleep(delay)
                 continue
@@ -150,7 +151,7 @@ class Agent:
             # One that was lost at once was none: do not hammer.
             attempts = 0 if loop.time() - since > STEADY else attempts + 1
             if attempts > 1:
-                await asyncio.sleep(random.uniform(0, min(MOST_DELAY, FIRST_DELAY * 2.0**attempts)))  # noqa: S311
+                await asyncio.sleep(delay_of(attempts, most=MOST_DELAY_LET_IN))
 
     def _link(self, wire: Wire) -> None:
         hello = Hello(version=VERSION, target=self._target.address.origin, software="drs-service agent")
@@ -202,6 +203,12 @@ class Agent:
     def _end(self, fault: Exception) -> None:
         self._fault = fault
         self._is_over.set()
+
+
+def delay_of(attempts: int, *, most: float) -> float:
+    """Seconds before another attempt to dial, with jitter: many agents may have lost one node."""
+    # Bounded first: after half a day without a network the power of two would be no float any more.
+    return random.uniform(0, min(most, FIRST_DELAY * 2.0 ** min(attempts, 20)))  # noqa: S311
 
 
 Beside = Callable[[Agent], Coroutine[None, None, None]]

@@ -21,7 +21,7 @@ CONNECT_PATIENCE = 10.0  # seconds
 IDLE = 4.0  # seconds that a connection is kept for the next request: less than servers commonly do
 SAFELY_IDLE = 1.0  # and after which it gets none that must not be sent twice
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 9.2.2
-OWN = frozenset((b"host", b"origin", b"referer"))
+OWN = frozenset((b"origin", b"referer"))
 TELLING = frozenset((b"content-length", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-proto"))
 """Names of fields of a request: of those in which the app stands, and of those that we go by."""
 OF_INTEREST = heads.HOP_BY_HOP | {b"content-location", b"location"}
@@ -152,18 +152,18 @@ class Errand:
     def _head(self) -> bytes:
         opened, target = self.opened, self._target
         fields = {lower: value for name, value in opened.headers if (lower := name.lower()) in TELLING}
-        public = self._public = fields.get(b"x-forwarded-proto", b"") + b"://" + fields.get(b"x-forwarded-host", b"")
+        public_host = fields.get(b"x-forwarded-host", b"")
+        public = self._public = fields.get(b"x-forwarded-proto", b"") + b"://" + public_host
         prefix = fields.get(b"x-forwarded-prefix", b"")
         own = target.origin
         path = prefix + opened.target if target.keep_prefix and opened.target != b"*" else opened.target
         left_out = public if target.keep_prefix else public + prefix
-        lines = [b"%s %s HTTP/1.1\r\n" % (opened.method, path)]
-        if not target.keep_host:
-            lines.append(b"Host: " + target.authority + b"\r\n")
+        host = public_host if target.keep_host else target.authority
+        lines = [b"%s %s HTTP/1.1\r\nHost: %s\r\n" % (opened.method, path, host)]
         for name, value in opened.headers:
-            if not target.keep_host and (lower := name.lower()) in OWN:
-                if lower == b"host":
-                    continue
+            if (lower := name.lower()) == b"host":
+                continue
+            if lower in OWN and not target.keep_host:
                 # To the app, its pages are its own.
                 if lower == b"origin" and value == public:
                     value = own

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.deadline import once, until
 from tests.support.program import free_port
@@ -12,6 +13,7 @@ from tests.support.raw_http import asked, request
 from tests.support.stage import OK, Stage, Visit, staged
 from tests.support.tunnel import Agent, Cluster, Session
 from tests.support.tunnel import connected as all_connected
+from worker.agent import delay_of
 
 
 def slow(stage: Stage) -> tuple[asyncio.Event, asyncio.Event]:
@@ -89,3 +91,10 @@ async def test_work_that_is_under_way_keeps_a_session_alive(cluster: Cluster, tm
     assert await asyncio.to_thread(agents[0].wait) == 0
     assert "The session has ended: idle." in agents[0].told
     assert (busy.show()["state"], busy.show()["running"]) == ("connected", 1)
+
+
+@pytest.mark.parametrize("attempts", [1, 5, 1_100, 10**9])
+def test_an_agent_dials_on_for_as_long_as_it_takes(attempts: int) -> None:
+    delays = [delay_of(attempts, most=30) for _ in range(200)]
+    assert 0 <= min(delays) < max(delays) <= 30
+    assert max(delays) > min(30, 0.2 * 2 ** min(attempts, 20)) / 2

@@ -140,3 +140,18 @@ async def test_an_app_that_knows_its_prefix_is_asked_for_what_is_below_it(
     assert heard.target == f"{session.path}/%2F?a".encode()
     assert heard.all("referer") == [f"http://127.0.0.1:{app.port}{session.path}/page?a"]
     assert answer.headers["location"] == f"{session.path}/b"
+
+
+async def test_an_app_that_wants_the_public_host_is_told_it(app: Stage, cluster: Cluster, stage_port: int) -> None:
+    session = cluster.session()
+    cluster.agent(session, f"http://127.0.0.1:{stage_port}", "--keep-host")
+    connected([session])
+    host = cluster.url.removeprefix("http://")
+    app.answers(f"HTTP/1.1 302 Found\r\nLocation: {cluster.url}/b\r\nContent-Length: 0\r\n\r\n".encode())
+    said = [f"Origin: {cluster.url}", f"Referer: {cluster.url}{session.path}/page"]
+    proxy = Place(int(host.rpartition(":")[2]))
+    answer = await asked(proxy, request("GET", f"{session.path}/a", session.bearer, *said))
+    [heard] = app.heard
+    assert (heard.target, heard.all("host")) == (b"/a", [host])
+    assert (heard.all("origin"), heard.all("referer")) == ([cluster.url], [f"{cluster.url}{session.path}/page"])
+    assert answer.headers["location"] == f"{session.path}/b"
