@@ -12,6 +12,7 @@ from drs_service.db import changes
 from drs_service.domain.sessions import State
 from drs_service.errors import DatabaseUnavailable, SessionNotFound, TunnelAbsent, Unavailable
 from drs_service.tunnel.link import Link
+from drs_service.usecases.bells import Bells
 from drs_service.usecases.tunnels import Held, Tunnels, Whereabouts
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Ways:
         self._grace = grace
         self._loop = asyncio.get_running_loop()
         self._known: dict[str, Known] = {}
-        self._changed = asyncio.Event()  # a session has; who waits for one of them looks again
+        self._bells = Bells()  # who waits for a session hears that this one has changed, and looks again
         self._heard_since: float | None = None
 
     def ready(self, session_id: str, secrets: Sequence[bytes]) -> Link | None:
@@ -67,23 +68,24 @@ class Ways:
         since: the loop's time from which on the request waits; refused: by the link that was found before.
         """
         deadline = since + self._grace
-        if refused:
-            if self._loop.time() > deadline:
-                raise TunnelAbsent
-            await self._change(self._changed, LOOK_AFTER_REFUSAL)
-        while True:
-            changed = self._changed
-            where = await self._look(session_id)
-            if where is None or not opens(where, secrets):
-                raise SessionNotFound
-            if link := self._linked(where) or await self._called(where, changed):
-                return link
-            if where.epoch == 0:
-                raise TunnelAbsent("No agent has joined the session yet.")
-            left = deadline - self._loop.time()
-            if left <= 0 or where.state is State.STOPPING:
-                raise TunnelAbsent
-            await self._change(changed, min(left, LOOK_AGAIN))
+        with self._bells.heard(session_id) as changed:
+            if refused:
+                if self._loop.time() > deadline:
+                    raise TunnelAbsent
+                await self._change(changed, LOOK_AFTER_REFUSAL)
+            while True:
+                changed.clear()
+                where = await self._look(session_id, changed)
+                if where is None or not opens(where, secrets):
+                    raise SessionNotFound
+                if link := self._linked(where) or await self._called(where, changed):
+                    return link
+                if where.epoch == 0:
+                    raise TunnelAbsent("No agent has joined the session yet.")
+                left = deadline - self._loop.time()
+                if left <= 0 or where.state is State.STOPPING:
+                    raise TunnelAbsent
+                await self._change(changed, min(left, LOOK_AGAIN))
 
     async def _change(self, changed: asyncio.Event, patience: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -101,11 +103,10 @@ class Ways:
     def moved(self, session_id: str) -> None:
         """What is known of it is old, and who waits for it looks again."""
         self.forget(session_id)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._bells.ring(session_id)
 
-    async def _look(self, session_id: str) -> Whereabouts | None:
-        changed, now = self._changed, self._loop.time()
+    async def _look(self, session_id: str, changed: asyncio.Event) -> Whereabouts | None:
+        now = self._loop.time()
         try:
             where = await self._tunnels.find(session_id)
         except DatabaseUnavailable:
@@ -114,7 +115,7 @@ class Ways:
             if known is None or now - known.since > FRESH:
                 raise
             return known.where
-        if where is not None and changed is self._changed:  # else it may be old already
+        if where is not None and not changed.is_set():  # else it may be old already
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[session_id] = Known(where, now)

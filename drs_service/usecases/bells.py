@@ -34,8 +34,12 @@ class Bells:
 
     def on_change(self, change: Change) -> None:
         if isinstance(change, SessionChanged):
-            for one in self._waiting.get(change.id, ()):
-                one.set()
+            self.ring(change.id)
+
+    def ring(self, session_id: str) -> None:
+        """The session may have changed."""
+        for one in self._waiting.get(session_id, ()):
+            one.set()
 
     def on_loss(self) -> None:
         self.hears = False

@@ -3,22 +3,9 @@
 from drs_service.tunnel.frames import VERSION, Buffer, Code, End, Headers, Hello, Opened, Reset
 from drs_service.tunnel.link import Link, Party
 from drs_service.tunnel.protocol import Tunnel
+from tests.support.wires import Wire
 
 HELLO = Hello(version=VERSION)
-
-
-class Wire:
-    """Keeps what is written to it."""
-
-    def __init__(self) -> None:
-        self.is_writable = True
-        self.written: list[Buffer] = []
-
-    def write(self, message: list[Buffer]) -> None:
-        self.written += message
-
-    def close(self) -> None:
-        raise AssertionError("nothing is wrong")
 
 
 class Deaf:
