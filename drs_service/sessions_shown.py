@@ -92,6 +92,8 @@ async def shown(asking: Coroutine[Any, Any, Said[Session]], *, as_json: bool) ->
     click.echo(f"  tunnel  {tunnel}{since}")
     click.echo(f"  running {session.running}")
     for step in session.history:
+        if step.left_out:
+            click.echo(f"  {step.left_out} more that are not kept")
         click.echo(f"  {when(step.at)}  {step.state}{f' ({step.reason})' if step.reason is not None else ''}")
     return None
 

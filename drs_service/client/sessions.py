@@ -19,6 +19,7 @@ class Step(msgspec.Struct):
     at: datetime
     state: str
     reason: str | None = None
+    left_out: int = 0
 
 
 class Tunnel(msgspec.Struct):

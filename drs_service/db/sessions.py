@@ -10,8 +10,6 @@ from drs_service.db.nodes import DEAD
 from drs_service.db.pool import Connection
 from drs_service.domain.sessions import Reason, Session, State, Step, before
 
-MAX_HISTORY = 100  # steps that are shown
-
 # Who creates more than one at a time waits here, so that the number is right; who only refers to the owner does not.
 LOCK_OWNER = "SELECT FROM principals WHERE id = $1 FOR NO KEY UPDATE"
 COUNT = "SELECT count(*) FROM sessions WHERE owner_id = $1 AND state <> 'ended'"
@@ -53,15 +51,13 @@ HELD = f"""
 # In one statement: a session is never shown without the step that led to its state.
 SELECT = f"""
     SELECT sessions.*, {HELD} AS held, step.number AS step, step.at, step.before, step.after, step.reason AS step_reason
-    FROM sessions CROSS JOIN LATERAL (
-        SELECT * FROM session_history WHERE session_id = sessions.id ORDER BY number DESC LIMIT {MAX_HISTORY}
-    ) AS step
+    FROM sessions JOIN session_history AS step ON session_id = sessions.id
     WHERE sessions.id = $1 ORDER BY step.number
 """  # noqa: S608  # of constants
 
 
 async def select(connection: Connection, session_id: str) -> Session | None:
-    """With the newest of its history."""
+    """With what is kept of its history."""
     rows = await connection.fetch(SELECT, session_id)
     return session(rows[0], [step(row) for row in rows]) if rows else None
 

@@ -82,7 +82,7 @@ class Step:
     """From one state to the next."""
 
     number: int
-    """Of two steps the later one has the greater."""
+    """Of all steps of its session, from 1: some in the middle may not be kept."""
     at: datetime
     before: State | None
     """None of the first."""
@@ -119,6 +119,7 @@ class Session:
     idle: timedelta
     """For how long nothing may move in it."""
     history: tuple[Step, ...] = ()
+    """Its first steps and its newest."""
 
     @property
     def ended_at(self) -> datetime | None:

@@ -25,6 +25,7 @@ from tests.support.postgres import Postgres
 from tests.support.rows import digest_of, digest_of_bytes, incoming
 
 EXTERNAL = "20261121000090"
+BOUNDED_HISTORY = "20261121000140"
 MIGRATIONS = Path(__file__).parents[2] / "db" / "migrations"
 
 # Everything that migrations can make, as Postgres itself describes it.
@@ -274,6 +275,31 @@ async def test_files_of_others_are_not_forgotten_on_the_way_down(database_url: s
         assert await connection.fetchval("SELECT key FROM replicas") == "a.bam"
         await connection.execute("DELETE FROM replicas")
     dbmate(database_url, "rollback")
+
+
+async def test_a_history_that_has_grown_long_is_cut_and_goes_on(database_url: str) -> None:
+    for _ in filter(lambda version: version >= BOUNDED_HISTORY, schema.expected()):
+        dbmate(database_url, "rollback")
+    ids = ["a234567890123456", "b234567890123456"]
+    flap = (
+        "UPDATE sessions SET state = CASE state WHEN 'created' THEN 'idle' WHEN 'idle' THEN 'connected' ELSE 'idle' END"
+    )
+    numbers = "SELECT array_agg(number ORDER BY number) FROM session_history WHERE session_id = $1"
+    async with connected(database_url) as connection:
+        for one in ids:
+            await connection.execute(a_session(id=f"'{one}'"))
+        for _ in range(119):
+            await connection.execute(flap)
+        await connection.execute("DELETE FROM session_history WHERE session_id = $1 AND number > 100", ids[1])
+        last = "SELECT after FROM session_history WHERE session_id = $1 ORDER BY number DESC LIMIT 1"
+        await asyncio.to_thread(migrate.migrate, database_url)
+        assert await connection.fetchval(numbers, ids[0]) == [*range(1, 11), *range(31, 121)]
+        assert await connection.fetchval(numbers, ids[1]) == [*range(1, 51)]
+        assert await connection.fetchval(last, ids[0]) == await connection.fetchval(
+            "SELECT state FROM sessions LIMIT 1"
+        )
+        await connection.execute(flap)
+        assert (await connection.fetchval(numbers, ids[0]))[9:11] == [10, 32]
 
 
 async def test_an_operators_dbmate_makes_the_same_schema(empty_database_url: str, database_url: str) -> None:

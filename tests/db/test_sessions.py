@@ -4,10 +4,11 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from msgspec import UNSET
 
+from drs_service.api.sessions.shapes import steps
 from drs_service.blobs.store import BlobStore
 from drs_service.db.pool import Connection, Database
-from drs_service.db.sessions import MAX_HISTORY
 from drs_service.domain.access import ANONYMOUS, Principal
 from drs_service.domain.sessions import State
 from drs_service.errors import SessionNotFound
@@ -41,19 +42,27 @@ async def test_what_has_ended_is_forgotten_after_a_month_and_nothing_else(
     assert await connection.fetchval("SELECT count(*) FROM node_calls") == 0
 
 
-async def test_the_newest_of_a_long_history_is_shown_and_all_of_it_kept(
+async def flap(connection: Connection, times: int) -> None:
+    for state in ["idle", "connected"] * times:
+        await connection.execute("UPDATE sessions SET state = $1", state)
+
+
+async def test_of_a_long_history_the_beginning_and_the_end_are_kept_and_the_rest_is_counted(
     database: Database, connection: Connection
 ) -> None:
     sessions, tunnels = sessions_on(database), tunnels_on(database)
     made = await created(sessions)
     await tunnels.attach(await tunnels.enlist("127.0.0.1:9000"), new_credential(), made.join_token)
-    for state in ["idle", "connected"] * MAX_HISTORY:
-        await connection.execute("UPDATE sessions SET state = $1", state)
-    await sessions.stop(made.session.id, made.secret)
+    await flap(connection, 49)
     history = (await sessions.show(made.session.id, made.secret)).history
-    assert len(history) == MAX_HISTORY and history[-1].after is State.STOPPING
-    assert [one.number for one in history] == sorted(one.number for one in history)
-    assert await connection.fetchval("SELECT count(*) FROM session_history") == 2 * MAX_HISTORY + 3
+    assert [one.number for one in history] == [*range(1, 101)]  # nothing is missing yet
+    await flap(connection, 20)
+    await sessions.stop(made.session.id, made.secret)
+    session = await sessions.show(made.session.id, made.secret)
+    assert [one.number for one in session.history] == [*range(1, 11), *range(52, 142)]
+    assert told(session)[:3] == ["created", "connected", "idle"] and told(session)[-1] == "stopping stopped"
+    assert [one.left_out for one in steps(session.history)] == [UNSET] * 10 + [41] + [UNSET] * 89
+    assert await connection.fetchval("SELECT count(*) FROM session_history") == 100
 
 
 async def test_whoever_watches_hears_of_the_end_where_no_changes_are_heard(database: Database) -> None:

@@ -1,5 +1,6 @@
 """What is said of sessions in JSON."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from drs_service.api.public import PublicUrls
 from drs_service.domain import sessions as domain
-from drs_service.domain.sessions import Reason, State
+from drs_service.domain.sessions import Reason, State, Step
 from drs_service.usecases.sessions import MAX_NAME, MAX_TARGET, Created, Link, Listed
 
 Seconds = Annotated[int, msgspec.Meta(ge=1)]
@@ -32,6 +33,8 @@ class StepSaid(msgspec.Struct, kw_only=True, omit_defaults=True):
     at: datetime
     state: State
     reason: Reason | UnsetType = UNSET
+    left_out: int | UnsetType = UNSET
+    """Steps before this one that are not kept."""
 
 
 class Tunnel(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -65,7 +68,7 @@ class Session(msgspec.Struct, kw_only=True, omit_defaults=True):
     joined_at: datetime | UnsetType = UNSET
     ended_at: datetime | UnsetType = UNSET
     history: list[StepSaid]
-    """Of its states, the newest hundred."""
+    """Of its states: the first ten, and the newest ninety."""
 
 
 class LinkSaid(msgspec.Struct, kw_only=True):
@@ -123,8 +126,21 @@ def shown(one: domain.Session, urls: PublicUrls) -> Session:
         join_by=one.join_by if one.joined_at is None else UNSET,
         joined_at=one.joined_at or UNSET,
         ended_at=one.ended_at or UNSET,
-        history=[StepSaid(at=step.at, state=step.after, reason=step.reason or UNSET) for step in one.history],
+        history=steps(one.history),
     )
+
+
+def steps(history: Sequence[Step]) -> list[StepSaid]:
+    before = (0, *(step.number for step in history))
+    return [
+        StepSaid(
+            at=step.at,
+            state=step.after,
+            reason=step.reason or UNSET,
+            left_out=step.number - number - 1 or UNSET,
+        )
+        for number, step in zip(before, history, strict=False)
+    ]
 
 
 def link(made: Link, session_id: str, urls: PublicUrls) -> LinkSaid:
