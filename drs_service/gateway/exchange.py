@@ -102,7 +102,7 @@ class Exchange:
 
     def begin(self) -> None:
         link = self._gateway.ways.ready(self._request.session_id, self._request.secrets)
-        if link is not None and link.has_room:
+        if link is not None and link.has_room(self._request.session_id):
             self._go(link)
         else:
             self._caller.pause_reading()
@@ -118,7 +118,7 @@ class Exchange:
             self.fail(error)
             return
         self._finding = None
-        if not link.has_room:
+        if not link.has_room(request.session_id):
             self.fail(TooManyStreams())
         elif not self.is_over:
             self._go(link)

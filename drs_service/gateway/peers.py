@@ -20,6 +20,7 @@ import structlog
 from drs_service.errors import DrsServiceError, PeerUnreachable
 from drs_service.tunnel.frames import VERSION, Buffer, Code, End, Headers, Hello, Opened
 from drs_service.tunnel.link import Link, Party
+from drs_service.tunnel.shares import Shares
 from drs_service.usecases.tunnels import Tunnels
 
 log = structlog.get_logger()
@@ -136,6 +137,7 @@ class Peers:
             Hello(version=VERSION),
             on_greeted=lambda _: None if greeted.done() else greeted.set_result(None),
             on_lost=lambda _: self._lost(node_id, link),
+            shares=Shares(),
         )
         cable.carry(link)
         try:
@@ -186,7 +188,7 @@ class Peers:
     def _splice(self, asking: Link, opened: Opened) -> Party:
         half = Half(asking, opened.stream)
         link = self._find(opened.session)
-        if link is None or not link.has_room:
+        if link is None or not link.has_room(opened.session):
             asking.reset(opened.stream, Code.CROWDED if link is not None and link.is_up else Code.REFUSED)
             return half
         other = Half(link, 0)

@@ -27,6 +27,7 @@ from drs_service.tunnel.frames import (
     Trailers,
 )
 from drs_service.tunnel.protocol import Tunnel
+from drs_service.tunnel.shares import Shares
 
 log = structlog.get_logger()
 
@@ -69,7 +70,8 @@ class Wire(Protocol):
 class Link:
     """on_open makes the party of a stream that the other end opens; on_left hears that the other end is to go.
 
-    on_lost is called once, when nothing can be sent or heard any more and all streams have ended.
+    on_lost is called once, when nothing can be sent or heard any more and all streams have ended. shares: where the
+    streams are of several sessions, of which none is to take the room of the others.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Link:
         on_left: Callable[[Left], None] | None = None,
         on_lost: Callable[[str], None],
         running: Callable[[], int] = lambda: 0,
+        shares: Shares | None = None,
     ) -> None:
         self.tunnel = Tunnel(end, hello)
         self.running = 0
@@ -98,6 +101,7 @@ class Link:
         self._on_left = on_left
         self._on_lost = on_lost
         self._running = running
+        self._shares = shares
         self._heard = self._loop.time()
         self._is_flush_due = False
         self._timer = self._loop.call_later(PING_EVERY, self._keep_alive)
@@ -114,9 +118,13 @@ class Link:
         """Whether the other end has greeted, and is still there."""
         return not self.is_lost and self.tunnel.peer is not None
 
-    @property
-    def has_room(self) -> bool:
-        return not self.is_lost and self.tunnel.has_room
+    def has_room(self, session: str) -> bool:
+        """Whether another stream of the session can begin."""
+        return (
+            not self.is_lost
+            and self.tunnel.has_room
+            and (self._shares is None or self._shares.may_begin(session, room=self.tunnel.room))
+        )
 
     def open(
         self,
@@ -132,6 +140,8 @@ class Link:
         """Begin a stream of party's, where `has_room`. ValueError for a head that is too long."""
         stream = self.tunnel.open(method, target, headers, protocol=protocol, session=session, end=end)
         self._parties[stream] = party
+        if self._shares is not None:
+            self._shares.begun(stream, session)
         self.moved = True
         self._flush_soon()
         return stream
@@ -230,7 +240,13 @@ class Link:
     def _forget_gone(self) -> None:
         gone = self.tunnel.gone
         while gone:
-            self._parties.pop(gone.pop(), None)
+            self._end(gone.pop())
+
+    def _end(self, stream: int) -> Party | None:
+        """Whose it was, if he is to hear of that."""
+        if self._shares is not None:
+            self._shares.ended(stream)
+        return self._parties.pop(stream, None)
 
     def _flush_soon(self) -> None:
         if not self._is_flush_due:
@@ -261,7 +277,7 @@ class Link:
                 if party := self._parties.get(stream):
                     party.on_trailers(headers)
             case Reset(stream, code):
-                if party := self._parties.pop(stream, None):
+                if party := self._end(stream):
                     party.on_reset(code)
             case Pinged(running, ack):
                 if not ack:

@@ -118,15 +118,14 @@ class Tunnel:
         return True
 
     @property
+    def room(self) -> int:
+        """How many more streams the other end takes at once."""
+        return min(self.peer.max_streams, MAX_STREAMS) - len(self._streams) if self.peer is not None else 0
+
+    @property
     def has_room(self) -> bool:
         """Whether the other end would take another stream."""
-        return (
-            self.peer is not None
-            and not self.failure
-            and len(self._streams) < min(self.peer.max_streams, MAX_STREAMS)
-            and self._waiting < MAX_WAITING
-            and not self.is_used_up
-        )
+        return self.room > 0 and not self.failure and self._waiting < MAX_WAITING and not self.is_used_up
 
     @property
     def is_used_up(self) -> bool:
