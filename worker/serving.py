@@ -5,7 +5,7 @@ The agent holds the socket: whoever comes before the service answers, or while i
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 HOST = "127.0.0.1"
 END_PATIENCE = 30.0  # seconds beyond its grace for the service to end, and PostgreSQL behind it
+LATELY = 300.0  # seconds: who has lost the connection and means to go on is mostly back by then
+PAGE = 1000  # uploads
 NOT_ITS_OWN = ("DRS_URL", "DRS_JOIN_TOKEN", "DRS_JOIN_TOKEN_FILE", "DRS_HOST", "DRS_PORT")
 
 
@@ -29,8 +31,35 @@ class Running(msgspec.Struct):
     jobs: list[Any]
 
 
+class Upload(msgspec.Struct, frozen=True):
+    """One that is not finished. Whenever something comes of it, or is to come, one of these is another."""
+
+    upload: str
+    state: str
+    received: int
+    expires_at: str
+
+    @property
+    def is_work(self) -> bool:
+        """Whether a worker is to do something about it, whatever comes."""
+        return self.state == "finishing"
+
+
 class Unfinished(msgspec.Struct):
-    uploads: list[Any]
+    uploads: list[Upload]
+    next_page_token: str | None = None
+
+
+class Moving:
+    """Tells uploads that go on from those that were given up, by one look after the other."""
+
+    def __init__(self) -> None:
+        self._since: dict[Upload, float] = {}
+
+    def count(self, uploads: Sequence[Upload], now: float) -> int:
+        """Those that have moved within LATELY, as far as that can be known. now: seconds."""
+        self._since = {one: self._since.get(one, now) for one in uploads}
+        return sum(one.is_work or now - since < LATELY for one, since in self._since.items())
 
 
 class Inner:
@@ -66,14 +95,26 @@ class Inner:
             await service.stop(self._grace + END_PATIENCE)
 
     async def _watch_work(self, agent: Agent, http: Http) -> None:
-        """Jobs that run and uploads that are not finished are work, whether or not anybody looks at them."""
-        own = self.address.origin
+        """Jobs that run and uploads that go on are work, whether or not anybody looks at them."""
+        own, moving = self.address.origin, Moving()
         while True:
             try:
                 running = await http.get_json(f"{own}/jobs?state=running", Running)
-                unfinished = await http.get_json(f"{own}/uploads", Unfinished)
+                uploads = await unfinished(http, own)
             except (NotFound, Unavailable) as error:  # it is being started again: what it said last holds
                 log.warning("the service does not say what it does", reason=str(error))
             else:
-                agent.tell(len(running.jobs) + len(unfinished.uploads))
+                agent.tell(len(running.jobs) + moving.count(uploads, asyncio.get_running_loop().time()))
             await asyncio.sleep(BUSY_EVERY)
+
+
+async def unfinished(http: Http, service: str, *, page: int = PAGE) -> list[Upload]:
+    """All of them, page by page: those that go on may be behind many that were given up. Unavailable, NotFound."""
+    found: list[Upload] = []
+    token: str | None = ""
+    while token is not None:
+        more = f"&page_token={token}" if token else ""
+        said = await http.get_json(f"{service}/uploads?page_size={page}{more}", Unfinished)
+        found += said.uploads
+        token = said.next_page_token
+    return found
