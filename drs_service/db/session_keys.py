@@ -1,11 +1,12 @@
 """Rows of secrets that open sessions, by their hashes."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from drs_service.db.pool import Connection
 from drs_service.domain.sessions import Kind
 
-MAX_OF_A_KIND = 100  # links, and browsers, of one session: the newest stay
+MAX_OF_A_KIND = 100  # links, visits and browsers of one session: the newest stay
 
 
 INSERT = """
@@ -32,23 +33,40 @@ async def opens(connection: Connection, key: bytes, session_id: str) -> bool:
     return bool(await connection.fetchval(OPENS, key, session_id))
 
 
-# A link that is visited twice at once makes one cookie: the second waits for the row, and finds it used.
 VISIT = """
-    WITH visited AS (
-        UPDATE session_keys AS link SET used_at = now() FROM sessions
-        WHERE link.hash = $1 AND link.session_id = $2 AND link.kind = 'link' AND link.used_at IS NULL
-            AND link.expires_at > now() AND sessions.id = link.session_id AND sessions.state <> 'ended'
-        RETURNING link.session_id, sessions.expires_at
-    )
-    INSERT INTO session_keys (hash, session_id, kind, expires_at)
-    SELECT $3, session_id, 'cookie', expires_at FROM visited RETURNING expires_at
+    INSERT INTO session_keys (hash, session_id, kind, link, expires_at)
+    SELECT $3, link.session_id, 'visit', link.hash, link.expires_at
+    FROM session_keys AS link JOIN sessions ON sessions.id = link.session_id
+    WHERE link.hash = $1 AND link.session_id = $2 AND link.kind = 'link' AND link.used_at IS NULL
+        AND link.expires_at > now() AND sessions.state <> 'ended'
+    RETURNING expires_at
 """
 
 
 async def visit(connection: Connection, link: bytes, session_id: str, cookie: bytes) -> datetime | None:
-    """Use up a link for a cookie, which is good for as long as the session. None if the link is not good."""
+    """Follow a link to a cookie, which is to be shown before the end of the link. None if the link is not good."""
     found: datetime | None = await connection.fetchval(VISIT, link, session_id, cookie)
     return found
+
+
+# Of two visits that are shown at once, the second waits for the row of the link, and finds it used.
+ENTER = """
+    WITH entered AS (
+        UPDATE session_keys AS link SET used_at = now() FROM session_keys AS visit, sessions
+        WHERE visit.hash = ANY($2) AND visit.session_id = $1 AND visit.kind = 'visit'
+            AND link.hash = visit.link AND link.used_at IS NULL AND link.expires_at > now()
+            AND sessions.id = $1 AND sessions.state <> 'ended'
+        RETURNING link.hash AS used, visit.hash AS shown, sessions.expires_at AS until
+    ), useless AS (
+        DELETE FROM session_keys USING entered WHERE link = used AND hash <> shown
+    )
+    UPDATE session_keys SET kind = 'cookie', link = NULL, expires_at = until FROM entered WHERE hash = shown
+"""
+
+
+async def enter(connection: Connection, session_id: str, visits: Sequence[bytes]) -> None:
+    """Make a visit that is shown a cookie, which is good for as long as the session, if its link is good still."""
+    await connection.execute(ENTER, session_id, visits)
 
 
 CUT = """

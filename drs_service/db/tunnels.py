@@ -37,6 +37,8 @@ class Whereabouts:
     """host:port where other nodes reach that node; None if nobody holds the tunnel who lives."""
     keys: frozenset[bytes]
     """The sha-256 of each secret that drives it."""
+    visits: frozenset[bytes] = frozenset()
+    """And of each that is to drive it from when it is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,10 @@ FIND = f"""
     ) AS address, ARRAY(
         SELECT hash FROM session_keys
         WHERE session_id = sessions.id AND kind IN ('driving', 'cookie') AND (expires_at IS NULL OR expires_at > now())
-    ) AS keys
+    ) AS keys, ARRAY(
+        SELECT hash FROM session_keys
+        WHERE session_id = sessions.id AND kind = 'visit' AND expires_at > now()
+    ) AS visits
     FROM sessions WHERE id = $1 AND state <> 'ended'
 """  # noqa: S608  # of constants
 
@@ -117,6 +122,7 @@ async def find(connection: Connection, session_id: str) -> Whereabouts | None:
         node_id=row["node_id"],
         address=row["address"],
         keys=frozenset(row["keys"]),
+        visits=frozenset(row["visits"]),
     )
 
 

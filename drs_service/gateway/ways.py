@@ -76,6 +76,9 @@ class Ways:
             while True:
                 changed.clear()
                 where = await self._look(session_id, changed)
+                if where is not None and (visits := visits_of(where, secrets)):
+                    await self._tunnels.enter(session_id, visits)
+                    where = await self._look(session_id, changed)
                 if where is None or not opens(where, secrets):
                     raise SessionNotFound
                 if link := self._linked(where) or await self._called(where, changed):
@@ -168,6 +171,11 @@ def opens(where: Whereabouts, secrets: Sequence[bytes]) -> bool:
         if hashed(one) in where.keys:
             return True
     return False
+
+
+def visits_of(where: Whereabouts, secrets: Sequence[bytes]) -> list[bytes]:
+    """The hashes of those secrets that nobody has shown before."""
+    return [digest for digest in map(hashed, secrets) if digest in where.visits]
 
 
 @lru_cache(maxsize=MOST_KNOWN)

@@ -69,11 +69,12 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
-class Entered:
-    """What a browser drives the session with."""
+class Visit:
+    """What a browser drives the session with, if it is the first of its link to show it."""
 
     cookie: str
     expires_at: datetime
+    """Until when it is to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +159,8 @@ class Sessions:
             await session_keys.cut(connection, session_id, Kind.LINK)
         return made
 
-    async def enter(self, session_id: str, code: str) -> Entered:
-        """Use a link up. SessionNotFound if it is not one that is still good."""
+    async def visit(self, session_id: str, code: str) -> Visit:
+        """Follow a link. SessionNotFound if it is not one that is still good."""
         cookie = new_secret()
         async with self._database.transaction() as connection:
             expires_at = None
@@ -167,8 +168,8 @@ class Sessions:
                 expires_at = await session_keys.visit(connection, hashed(code), session_id, hashed(cookie))
             if expires_at is None:
                 raise SessionNotFound
-            await session_keys.cut(connection, session_id, Kind.COOKIE)
-        return Entered(cookie, expires_at)
+            await session_keys.cut(connection, session_id, Kind.VISIT)
+        return Visit(cookie, expires_at)
 
     async def watch(
         self, session_id: str, secret: str | None, *, seen: str | None = None

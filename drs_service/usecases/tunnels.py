@@ -13,7 +13,7 @@ from enum import StrEnum
 from drs_service.db import nodes, session_keys, tunnels
 from drs_service.db.pool import Connection, Database
 from drs_service.db.tunnels import Activity, Held, Standing, Whereabouts
-from drs_service.domain.sessions import SECRET_BYTES, Reason, State, hashed, is_session_id
+from drs_service.domain.sessions import SECRET_BYTES, Kind, Reason, State, hashed, is_session_id
 from drs_service.errors import JoinRefused, SessionEnded
 
 __all__ = ["Activity", "Call", "Fate", "Held", "Tunnels", "Verdict", "Whereabouts"]
@@ -101,6 +101,12 @@ class Tunnels:
             return None
         async with self._database.connection() as connection:
             return await tunnels.find(connection, session_id)
+
+    async def enter(self, session_id: str, visits: Sequence[bytes]) -> None:
+        """Cookies with these hashes are shown for the first time, which uses their link up. May be said again."""
+        async with self._database.transaction() as connection:
+            await session_keys.enter(connection, session_id, visits)
+            await session_keys.cut(connection, session_id, Kind.COOKIE)
 
     async def beat(self, node_id: str, activities: Sequence[Activity]) -> list[Verdict]:
         """Say every few seconds that the node lives, and what it has seen of each tunnel that it holds.

@@ -161,6 +161,16 @@ async def test_a_stranger_finds_nothing_anywhere(client: httpx.AsyncClient, serv
     assert (await client.get(path(made), headers={"authorization": f"bearer  {secret}"})).status_code == 200
 
 
+STRANGE, ABSENT = (404, "session_not_found"), (503, "tunnel_absent")
+
+
+async def drive(client: httpx.AsyncClient, entered: httpx.Response) -> tuple[int, str]:
+    """What who has followed a link is told of the workspace, of which no agent has come."""
+    pair = entered.headers["set-cookie"].partition(";")[0]
+    answer = await client.get(urlsplit(entered.headers["location"]).path, headers={"Cookie": pair})
+    return answer.status_code, answer.json()["code"]
+
+
 async def test_a_link_opens_the_session_once(client: httpx.AsyncClient, service: Service) -> None:
     made = await create(client)
     link = visited(made["link"])
@@ -176,10 +186,17 @@ async def test_a_link_opens_the_session_once(client: httpx.AsyncClient, service:
     assert_refused(
         await client.get(link.replace(made["session"]["id"], other["session"]["id"])), 404, "session_not_found"
     )
-    both = await asyncio.gather(*(client.get(link) for _ in range(3)))
-    [entered] = [one for one in both if one.status_code == 303]
-    for refused in [one for one in both if one is not entered]:
-        assert_refused(refused, 404, "session_not_found")
+    # Who only looks where it leads, as a chat does for a preview, comes no further and uses nothing up.
+    looked = await client.get(link)
+    assert looked.status_code == 303
+    assert_refused(await client.get(urlsplit(looked.headers["location"]).path), 404, "session_not_found")
+    browsers = [await client.get(link) for _ in range(3)]
+    drivers = await asyncio.gather(*(drive(client, one) for one in browsers * 2))
+    [entered] = [browser for browser, told in zip(browsers, drivers, strict=False) if told == ABSENT]
+    assert sorted(drivers) == [STRANGE] * 4 + [ABSENT] * 2
+    for late in (looked, *browsers):
+        assert await drive(client, late) == (ABSENT if late is entered else STRANGE)
+    assert_refused(await client.get(link), 404, "session_not_found")
     session_id = made["session"]["id"]
     assert entered.headers["location"] == f"https://drs.example.org/socket/{session_id}/"
     assert (entered.headers["cache-control"], entered.headers["referrer-policy"]) == ("no-store", "no-referrer")
@@ -200,8 +217,8 @@ async def test_links_are_made_anew_and_end_with_their_time_and_their_session(
     made = await create(client)
     answer = await client.post(path(made, "/links"), headers=bearer(made))
     assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
-    assert (await client.get(visited(answer.json()))).status_code == 303
-    assert (await client.get(visited(made["link"]))).status_code == 303
+    for link in (answer.json(), made["link"]):
+        assert await drive(client, await client.get(visited(link))) == ABSENT
     late, left = [(await client.post(path(made, "/links"), headers=bearer(made))).json() for _ in range(2)]
     await query(
         service.settings,
@@ -212,7 +229,7 @@ async def test_links_are_made_anew_and_end_with_their_time_and_their_session(
     # Only so many browsers at once: the first ones are let go of.
     for _ in range(100):
         link = (await client.post(path(made, "/links"), headers=bearer(made))).json()
-        assert (await client.get(visited(link))).status_code == 303
+        assert await drive(client, await client.get(visited(link))) == ABSENT
     where = await tunnels.find(made["session"]["id"])
     assert where is not None and len(where.keys) == 101
     await client.delete(path(made), headers=bearer(made))

@@ -225,6 +225,7 @@ REFUSED = [
     ("sessions_idle_positive", a_session(idle_seconds="0")),
     ("session_keys_hash_length", KEY.format("'a'", "'link'")),
     ("session_keys_kind_known", KEY.format("sha256('a')", "'other'")),
+    ("session_keys_link_of_visits", KEY.format("sha256('a')", "'visit'")),
     ("session_keys_session_id_fkey", KEY.format("sha256('a')", "'link'")),
     ("node_calls_hash_length", "INSERT INTO node_calls VALUES ('a', 'n', '', now())"),
     ("node_calls_to_node_fkey", "INSERT INTO node_calls VALUES (sha256('a'), 'n', '', now())"),

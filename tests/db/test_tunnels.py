@@ -302,10 +302,58 @@ async def test_nodes_believe_each_other_once_and_nobody_else(tunnels: Tunnels, c
 async def test_no_secret_is_kept_as_it_is(sessions: Sessions, tunnels: Tunnels, connection: Connection) -> None:
     node = await tunnels.enlist(ADDRESS)
     made, credential, _ = await attached(sessions, tunnels, node)
-    entered = await sessions.enter(made.session.id, made.link.code)
+    visited = await sessions.visit(made.session.id, made.link.code)
     call = await tunnels.call(node, node)
     tables = ("sessions", "session_keys", "session_history", "nodes", "node_calls")
     kept = " ".join([str(await connection.fetch(f"SELECT t::text FROM {table} AS t")) for table in tables])
-    for secret in (made.secret, made.join_token, made.link.code, entered.cookie, credential, call.token):
+    for secret in (made.secret, made.join_token, made.link.code, visited.cookie, credential, call.token):
         assert secret not in kept
         assert hashed(secret).hex() in kept
+
+
+async def drivers(tunnels: Tunnels, made: Created) -> int:
+    """How many cookies drive the session."""
+    where = await tunnels.find(made.session.id)
+    return len(where.keys) - 1 if where is not None else 0
+
+
+async def test_of_the_visits_of_a_link_one_becomes_a_cookie(sessions: Sessions, tunnels: Tunnels) -> None:
+    for _ in range(5):
+        made = await created(sessions)
+        cookies = [hashed((await sessions.visit(made.session.id, made.link.code)).cookie) for _ in range(4)]
+        where = await tunnels.find(made.session.id)
+        assert where is not None and where.visits == set(cookies) and len(where.keys) == 1
+        await asyncio.gather(*(tunnels.enter(made.session.id, [one]) for one in cookies * 2))
+        where = await tunnels.find(made.session.id)
+        assert where is not None and not where.visits and len(where.keys & set(cookies)) == 1
+
+
+LATE = """
+    INSERT INTO session_keys (hash, session_id, kind, link, expires_at)
+    VALUES (sha256('a'), $1, 'visit', $2, 'infinity')
+"""
+
+
+@pytest.mark.parametrize("why", ["used", "expired", "over", "another session's"])
+async def test_a_visit_is_nothing_once_its_link_is_not(
+    why: str, sessions: Sessions, tunnels: Tunnels, connection: Connection
+) -> None:
+    """Whoever came through the door in the moment before it was shut."""
+    made, other = await created(sessions), await created(sessions)
+    link = hashed(made.link.code)
+    first = hashed((await sessions.visit(made.session.id, made.link.code)).cookie)
+    before = 0
+    match why:
+        case "used":
+            await tunnels.enter(made.session.id, [first])
+            before = 1
+        case "expired":
+            await connection.execute("UPDATE session_keys SET expires_at = now() WHERE hash = $1", link)
+        case "over":
+            await sessions.stop(made.session.id, made.secret)
+    await connection.execute(LATE, made.session.id, link)
+    shown_at = made if why != "another session's" else other
+    await tunnels.enter(shown_at.session.id, [hashed("a")])
+    assert (await drivers(tunnels, made), await drivers(tunnels, other)) == (before, 0)
+    used = "SELECT used_at IS NOT NULL FROM session_keys WHERE hash = $1"
+    assert await connection.fetchval(used, link) is (why == "used")

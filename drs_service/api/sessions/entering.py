@@ -1,5 +1,7 @@
 """`GET /sessions/{session_id}/enter`: a link is exchanged for a cookie, with which this browser drives the session.
 
+The link is used up when the cookie is first shown, not when it is made: a chat that looks where it leads keeps none.
+
 The cookie goes to the paths of that one session alone, no script can read it, and no other site can have it sent with
 anything but a link that is followed.
 """
@@ -33,7 +35,8 @@ def routes(sessions: Sessions, urls: PublicUrls) -> list[HTTPRouteHandler]:
         "/sessions/{session_id:str}/enter",
         status_code=303,
         summary="Open a session in a browser",
-        description="Follows a link, which is used up by that. A HEAD or a prefetch is no use.",
+        description="Follows a link. It is used up when the cookie is first shown at the workspace: looking where it "
+        "leads, as chats do for a preview, or a prefetch is no use.",
         responses={
             303: ResponseSpec(None, description="To the workspace, with a cookie that drives it."),
             404: ResponseSpec(Error, description="The link was used already, or is too old, or is none."),
@@ -42,12 +45,12 @@ def routes(sessions: Sessions, urls: PublicUrls) -> list[HTTPRouteHandler]:
     async def get_enter(request: AnyRequest, session_id: FromPath[str], code: Code) -> ASGIApp:
         if is_ahead(request):
             raise SessionNotFound
-        entered = await sessions.enter(session_id, code)
+        visited = await sessions.visit(session_id, code)
         return Bytes(
             303,
             {
                 "location": f"{urls.socket(session_id)}/",
-                "set-cookie": cookie(session_id, entered.cookie, urls),
+                "set-cookie": cookie(session_id, visited.cookie, urls),
                 "cache-control": "no-store",
                 "referrer-policy": "no-referrer",
                 "content-length": "0",
