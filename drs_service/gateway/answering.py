@@ -37,40 +37,39 @@ class Answer:
         if not self._http_1_1:
             return b""
         lines, _ = head_of(status, headers)
-        return b"".join([*lines, b"\r\n"])
+        return joined(lines)
 
     def switched(self, headers: Headers) -> bytes:
         """What follows is not HTTP any more."""
         self.keep_alive = False
         self._body = Body.UNTIL_CLOSE
         lines, _ = head_of(101, headers)
-        return b"".join([*lines, b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"])
+        return joined([*lines, b"Connection: Upgrade", b"Upgrade: websocket"])
 
     def head(self, status: int, headers: Headers, *, ended: bool) -> bytes:
         """ended: no body follows."""
         lines, length = head_of(status, headers)
         if length is not None and status != 204:  # once, however often it was there
-            lines.append(b"Content-Length: %d\r\n" % length)
+            lines.append(b"Content-Length: %d" % length)
         # RFC 9112 6.3: whatever their fields say, these have none.
         if self._for_head or status in {204, 304}:
             self._body = Body.NONE
         elif length is not None:
             self._body, self._left = Body.LENGTH, length
         elif ended:
-            lines.append(b"Content-Length: 0\r\n")
+            lines.append(b"Content-Length: 0")
             self._body, self._left = Body.LENGTH, 0
         elif self._http_1_1:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
+            lines.append(b"Transfer-Encoding: chunked")
             self._body = Body.CHUNKED
         else:
             self.keep_alive = False
             self._body = Body.UNTIL_CLOSE
         if not self.keep_alive:
-            lines.append(b"Connection: close\r\n")
+            lines.append(b"Connection: close")
         elif not self._http_1_1:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            lines.append(b"Connection: keep-alive")
+        return joined(lines)
 
     def data(self, data: Buffer) -> list[Buffer]:
         size = len(data)
@@ -91,7 +90,7 @@ class Answer:
     def end(self, trailers: Headers) -> bytes:
         match self._body:
             case Body.CHUNKED:
-                return b"".join([b"0\r\n", *lines_of(trailers), b"\r\n"])
+                return joined([b"0", *map(b": ".join, trailers)])
             case Body.LENGTH if self._left:
                 raise AnswerBroken("fewer bytes than its Content-Length")
         return b""
@@ -99,18 +98,20 @@ class Answer:
 
 def head_of(status: int, headers: Headers) -> tuple[list[bytes], int | None]:
     """The lines of a head, without the empty one, and without the Content-Length, which comes apart. AnswerBroken."""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (status, PHRASES.get(status, b""))]
+    lines = [b"HTTP/1.1 %d %s" % (status, PHRASES.get(status, b""))]
     lengths = set()
-    for name, value in headers:
-        if name.lower() == b"content-length":
-            lengths.add(value.strip())
+    for one in headers:
+        if one[0].lower() == b"content-length":
+            lengths.add(one[1].strip())
         else:
-            lines.append(b"%s: %s\r\n" % (name, value))
+            lines.append(b": ".join(one))
     return lines, length_of(lengths) if lengths else None
 
 
-def lines_of(headers: Headers) -> list[bytes]:
-    return [b"%s: %s\r\n" % one for one in headers]
+def joined(lines: list[bytes]) -> bytes:
+    """A head of these lines, or the end of a body."""
+    lines += (b"", b"")
+    return b"\r\n".join(lines)
 
 
 def length_of(said: set[bytes]) -> int:

@@ -152,6 +152,7 @@ class Caller(asyncio.Protocol):
 
     def answered(self, *, keep_alive: bool) -> None:
         """The answer is whole. The next request can come once this one is; how long that is waited for is bounded."""
+        self._write_out()
         switched = self._exchange is not None and self._exchange.is_switched
         self._since = self._gateway.now()
         self._keeps = keep_alive and not switched

@@ -77,9 +77,12 @@ class Exchange:
         """What comes from the caller is not HTTP any more."""
         self.has_all = not request.fields.has_body and not request.upgrades
         """The caller has sent everything."""
-        self.waits_since: float | None = None
-        """Since when the app has had all of the request, and not begun to answer."""
+        self.waits = False
+        """The app has had all of the request, and not begun to answer."""
+        self.has_moved = False
+        """Something has come or gone since somebody set this to False."""
         self.moved_at = self._began = gateway.now()
+        """When something came or went, as far as somebody has looked."""
         self._gateway = gateway
         self._caller = caller
         self._request = request
@@ -129,7 +132,7 @@ class Exchange:
         headers = self._for_app()
         whole = self.has_all and not self._early
         self._link = link
-        self.touch()
+        self.has_moved = True
         try:
             self._stream = link.open(
                 self,
@@ -145,7 +148,7 @@ class Exchange:
             self.fail(self._gateway.head_too_large())
             return
         if self.has_all or request.upgrades:
-            self.waits_since = self.moved_at
+            self.waits = True
         for one in self._early:
             link.data(self._stream, one)
         self._early.clear()
@@ -166,9 +169,6 @@ class Exchange:
             fields.for_app = made = session_id, secret, headers
         return made[2]
 
-    def touch(self) -> None:
-        self.moved_at = self._gateway.now()
-
     # From the caller.
 
     def sent(self, data: Buffer) -> None:
@@ -183,7 +183,7 @@ class Exchange:
         elif self._link is None:
             self._early.append(data)
         else:
-            self.touch()
+            self.has_moved = True
             self._link.data(self._stream, data)
             if self._link.is_full(self._stream):
                 self._caller.pause_reading()
@@ -192,8 +192,8 @@ class Exchange:
         self.has_all = True
         self._trailers = heads.of_trailers(trailers)
         if self._link is not None and not self.is_over:
-            self.touch()
-            self.waits_since = self.moved_at
+            self.has_moved = True
+            self.waits = True
             self._end_request()
 
     def _end_request(self) -> None:
@@ -206,7 +206,7 @@ class Exchange:
     def took(self) -> None:
         """The caller has room for more of the answer."""
         if self._owed and self._link is not None:
-            self.touch()
+            self.has_moved = True
             self._link.consumed(self._stream, self._owed)
             self._owed = 0
 
@@ -217,14 +217,14 @@ class Exchange:
     # From the app.
 
     def on_head(self, status: int, headers: Headers, *, ended: bool) -> None:
-        self.touch()
+        self.has_moved = True
         assert self._link is not None
         headers = heads.of_answer(headers, self._gateway.prefix(self._request.session_id), self._origins())
         try:
             if not is_final(status):
                 self._caller.write(self._answer.interim(status, headers))
                 return
-            self.waits_since = None
+            self.waits = False
             self._status = status
             if status == 101:
                 self._switch(headers)
@@ -252,7 +252,7 @@ class Exchange:
         return self._gateway.origins(self._link.tunnel.peer.target)
 
     def on_data(self, data: Buffer, *, ended: bool) -> None:
-        self.touch()
+        self.has_moved = True
         try:
             for one in self._answer.data(data):
                 self._caller.write(one)
@@ -275,7 +275,7 @@ class Exchange:
             self._break_off(error)
 
     def on_drained(self) -> None:
-        self.touch()
+        self.has_moved = True
         self._caller.resume_reading()
 
     def on_reset(self, code: int) -> None:

@@ -135,9 +135,10 @@ class Gateway:
 
     def look_at(self, exchange: Exchange, now: float) -> None:
         """End it if it takes too long."""
-        since = exchange.waits_since
-        if since is not None:
-            if now - max(since, exchange.moved_at) > self._bounds.answer_seconds:
+        if exchange.has_moved:
+            exchange.has_moved, exchange.moved_at = False, now
+        elif exchange.waits:
+            if now - exchange.moved_at > self._bounds.answer_seconds:
                 exchange.fail(TargetTimeout())
         elif now - exchange.moved_at > self._bounds.idle_seconds:
             exchange.fail(TargetTimeout("Nothing has moved for too long."))
