@@ -57,6 +57,11 @@ def serve(listen_fd: int | None, **overrides: object) -> None:
     supervisor.serve(read_settings(**overrides), announce=announce, inherited=listener)
 
 
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR)."
+)
+
+
 def read_kinds(_: click.Context, __: click.Parameter, value: str | None) -> frozenset[str] | None:
     from drs_service.jobs.queue import KINDS
 
@@ -72,18 +77,27 @@ def read_kinds(_: click.Context, __: click.Parameter, value: str | None) -> froz
 @click.option("--kinds", metavar="KIND,…", callback=read_kinds, help="Run jobs of these kinds only.")
 @click.option("--at-once", type=click.IntRange(1), help="Have at most so many jobs under way.")
 @click.option("--check", "only_check", is_flag=True, help="Run nothing: say whether a worker works on this machine.")
+@data_dir_option
 @click.option("--sweep-before", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f%z"]), hidden=True)
-def worker(kinds: frozenset[str] | None, at_once: int | None, only_check: bool, sweep_before: datetime | None) -> None:
+def worker(
+    kinds: frozenset[str] | None,
+    at_once: int | None,
+    only_check: bool,
+    data_dir: Path | None,
+    sweep_before: datetime | None,
+) -> None:
     """Run jobs, beside any number of other workers on the same database.
 
     SIGTERM lets it finish what it does; what takes longer than DRS_SHUTDOWN_GRACE_SECONDS is another worker's.
     """
     if only_check:
-        sys.exit(not run(works_here(read_settings())))
+        sys.exit(not run(works_here(read_settings(data_dir=data_dir))))
     bond = Bond(os.environ)
+    from drs_service import parts
     from worker import app
 
-    run(app.run(read_settings(), kinds=kinds, at_once=at_once, sweep_before=sweep_before, on_ready=bond.ready))
+    settings = parts.beside(read_settings(data_dir=data_dir))
+    run(app.run(settings, kinds=kinds, at_once=at_once, sweep_before=sweep_before, on_ready=bond.ready))
 
 
 async def works_here(settings: Settings) -> bool:
@@ -104,7 +118,7 @@ async def works_here(settings: Settings) -> bool:
 @click.option("--limit", type=click.IntRange(1), default=50, help="Most jobs in the table (50).")
 @click.option("--watch", is_flag=True, help="Go on showing them, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="All of them, one JSON object a line.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR).")
+@data_dir_option
 @click.pass_context
 def jobs(context: click.Context, /, data_dir: Path | None, **shown: Any) -> None:
     """Show what workers do, have to do and have given up."""
@@ -174,11 +188,12 @@ def migrate() -> None:
 
 
 @command("check")
-def check() -> None:
+@data_dir_option
+def check(data_dir: Path | None) -> None:
     """Say whether the settings are right and the database, the schema and the storage answer."""
     from drs_service import parts
 
-    findings = asyncio.run(parts.examine(read_settings()))
+    findings = asyncio.run(parts.examine(parts.beside(read_settings(data_dir=data_dir))))
     width = max(10, *(len(finding.part) for finding in findings))
     for finding in findings:
         click.echo(f"{finding.part:{width}} {finding.fault or 'ok'}")
@@ -192,24 +207,27 @@ def places() -> None:
 
 @places.command("status", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
-def places_status(as_json: bool) -> None:
+@data_dir_option
+def places_status(as_json: bool, data_dir: Path | None) -> None:
     """Say what each place has, what is missing or damaged in it, and since when nobody has looked."""
     from drs_service import parts, tables
 
-    tables.show_places(asyncio.run(parts.places_status(read_settings())), as_json=as_json)
+    settings = parts.beside(read_settings(data_dir=data_dir))
+    tables.show_places(asyncio.run(parts.places_status(settings)), as_json=as_json)
 
 
 @places.command("drain", cls=Command)
 @click.argument("name")
 @click.option("--undo", is_flag=True, help="Let copies go there again.")
-def places_drain(name: str, undo: bool) -> None:
+@data_dir_option
+def places_drain(name: str, undo: bool, data_dir: Path | None) -> None:
     """Have workers move what is in a place, which nothing is written to any more.
 
     `places status` says how far they have come. May be said again.
     """
     from drs_service import parts
 
-    asyncio.run(parts.drain(read_settings(), name, undo=undo))
+    asyncio.run(parts.drain(parts.beside(read_settings(data_dir=data_dir)), name, undo=undo))
     click.echo(f"{name} is {'a place like others again' if undo else 'being emptied by the workers'}.")
 
 
@@ -228,7 +246,7 @@ def read_tags(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> 
 @click.option("--status", is_flag=True, help="Look for no files: say what has become of those found before.")
 @click.option("--watch", is_flag=True, help="Wait until the workers are done, and show how far they are.")
 @click.option("--json", "as_json", is_flag=True, help="Every file and what has become of it, one JSON object a line.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the service keeps its data (DRS_DATA_DIR).")
+@data_dir_option
 def adopt(source: str, data_dir: Path | None, tags: dict[str, str], **options: Any) -> None:
     """Have an object made of each file below a directory, or a prefix of a bucket, of an external place.
 

@@ -11,7 +11,7 @@ from drs_service.blobs.access import Access, AzureAccess, FsspecAccess, GcsAcces
 from drs_service.blobs.external import ExternalFile
 from drs_service.blobs.opening import open_external, open_files, open_store
 from drs_service.blobs.store import BlobStore
-from drs_service.db import embedded, external, identity, schema
+from drs_service.db import drains, embedded, external, identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.digest import Digest
 from drs_service.domain.places import PlaceSaid, parse_secrets
@@ -57,6 +57,27 @@ async def open_parts(settings: Settings, *, name: str) -> AsyncIterator[tuple[Da
             yield database, store
     finally:
         await store.close()
+
+
+def beside(settings: Settings) -> Settings:
+    """The settings, and where they say nothing, the database and the store of the service that runs on the data
+    directory. SettingsInvalid.
+    """
+    database_url = Secret(database_beside(settings))
+    own_store = settings.data_dir.absolute() / "store"
+    if settings.storage_url is None and not own_store.is_dir():
+        raise SettingsInvalid(f"DRS_STORAGE_URL is not set, and no service keeps its bytes in {settings.data_dir}")
+    return replace(settings, database_url=database_url, storage_url=settings.storage_url or own_store.as_uri())
+
+
+def database_beside(settings: Settings) -> str:
+    """The URL of the database. SettingsInvalid."""
+    if settings.database_url is not None:
+        return settings.database_url.reveal()
+    url = embedded.url_beside(settings.data_dir / "postgres")
+    if url is None:
+        raise SettingsInvalid(f"DATABASE_URL is not set, and no service runs on {settings.data_dir}")
+    return url
 
 
 def access(settings: Settings) -> Access:
@@ -150,11 +171,7 @@ async def open_overseeing(settings: Settings) -> AsyncIterator[Overseeing]:
 @asynccontextmanager
 async def open_beside(settings: Settings, *, name: str) -> AsyncIterator[Database]:
     """The database at DATABASE_URL, or of the service that runs on the data directory. SettingsInvalid."""
-    url = settings.database_url.reveal() if settings.database_url is not None else None
-    url = url or embedded.url_beside(settings.data_dir / "postgres")
-    if url is None:
-        raise SettingsInvalid(f"DATABASE_URL is not set, and no service runs on {settings.data_dir}")
-    cache = settings.database_statement_cache
+    url, cache = database_beside(settings), settings.database_statement_cache
     async with open_database(url, name=name, size=2, statement_cache=cache) as database:
         await check_schema(database)
         yield database
@@ -202,10 +219,15 @@ async def check_schema(database: Database) -> None:
 
 
 async def check_store(database: Database, store: BlobStore) -> None:
-    """StoreMismatch if the blobs are not those of the database; a store without blobs becomes the database's own."""
+    """StoreMismatch if the blobs are not those of the database; a store without blobs becomes the database's own.
+
+    What was being emptied before it was made the primary is a place like others again: everything comes in there.
+    """
     async with database.connection() as connection:
         ours = await identity.identity(connection)
     await store.bind(ours)
+    async with database.transaction() as connection:
+        await drains.delete(connection, store.place)
 
 
 async def examine(settings: Settings) -> list[Finding]:

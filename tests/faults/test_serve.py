@@ -159,6 +159,30 @@ def test_a_second_service_on_the_same_directory_is_refused(shared: Serve, own_en
     assert accepts(shared.url)
 
 
+@pytest.mark.parametrize("command", [["check"], ["places", "status", "--json"], ["jobs", "--json"]])
+def test_its_operator_need_not_say_where_its_database_and_its_bytes_are(
+    shared: Serve, own_environment: dict[str, str], command: list[str]
+) -> None:
+    done = run(own_environment, *command, "--data-dir", str(shared.data_dir))
+    assert (done.returncode, done.stderr) == (0, "")
+    elsewhere = run(own_environment, *command, "--data-dir", str(shared.data_dir / "store"))
+    assert elsewhere.returncode == 78
+    assert "no service runs on" in elsewhere.stderr
+
+
+def test_a_worker_joins_the_service_on_a_data_directory(shared: Serve, own_environment: dict[str, str]) -> None:
+    command = [*COMMAND, "worker", "--kinds", "alert", "--data-dir", str(shared.data_dir)]
+    with subprocess.Popen(command, env=own_environment, stderr=subprocess.PIPE) as worker:
+        wait_until(
+            lambda: (
+                f":{worker.pid} works, on alert"
+                in run(own_environment, "worker", "--check", "--data-dir", str(shared.data_dir)).stdout
+            )
+        )
+        worker.terminate()
+        assert worker.wait(PATIENCE) == 0
+
+
 def test_a_port_that_is_taken_is_refused(shared: Serve, own_environment: dict[str, str], roomy: Path) -> None:
     port = shared.url.rpartition(":")[2]
     second = run(own_environment, "serve", "--data-dir", str(roomy / "other"), "--port", port)
