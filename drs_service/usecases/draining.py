@@ -1,7 +1,9 @@
-"""A place is emptied: what is only there is copied to the primary, and then it goes.
+"""A place is emptied: what the primary has not yet is copied there, and then it goes.
 
-    only there, good         copied to the primary; then as below
-    elsewhere too, good      the other copy is read and seen to be right; then, under the lock, row and bytes here go
+    not in the primary       copied there, for it may have been the primary itself until now: what has copies in other
+                             places would be left with one copy less than everything else has; then as below
+    in the primary           that copy, or else another one, is read and seen to be right; then, under the lock, row
+                             and bytes here go
     in files of others       as if it were only there: those are not ours to keep
     in an archive            it is brought back first, whichever is to be read
     only there, bad          stays: there is nothing better, and somebody may want to look at it
@@ -80,7 +82,7 @@ class Draining:
             return
         await self.places.check(source)
         blob = Blob(digest, size)
-        if not await self._is_safe(blob, staying, attempt):
+        if self.places.primary not in staying or not await self._is_safe(blob, staying, attempt):
             await self.replicating.bring(digest, self.places.primary.place, attempt)
             async with self.database.connection() as connection:
                 staying = await self._staying(connection, digest, place)

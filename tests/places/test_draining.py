@@ -58,6 +58,23 @@ async def test_what_is_only_there_comes_to_the_primary_first(parts: Parts, diges
     assert (await parts.copies(digest)).keys() == {"primary"}
 
 
+async def test_a_new_primary_gets_what_the_old_one_had_though_a_mirror_has_it_too(
+    parts: Parts, digest: Digest, settings: Settings, tmp_path: Path
+) -> None:
+    old = f"primary={settings.storage_url}"
+    moved = replace(
+        settings, storage_name="new", storage_url=(tmp_path / "new").as_uri(), places=(old, *settings.places)
+    )
+    async with opened(moved, tmp_path) as after:
+        await after.draining.begin("primary")
+        await after.draining.move(digest, "primary")
+        assert is_good(after.file("new", digest), digest)
+        assert (await after.copies(digest)).keys() == {"new", "mirror"}
+    # And back again: a primary is not emptied, whatever was said of it before.
+    async with opened(settings, tmp_path) as again, again.database.connection() as connection:
+        assert await drains.select(connection) == []
+
+
 async def test_a_copy_that_is_said_to_be_good_and_is_not_does_not_count(parts: Parts, digest: Digest) -> None:
     flip(parts.file("primary", digest))
     await parts.draining.begin("mirror")
