@@ -209,18 +209,23 @@ async def bad_last(connection: Connection, *, limit: int) -> list[tuple[Digest, 
 
 # What was looked at longest ago comes first.
 DUE = """
-    SELECT replicas.digest FROM replicas
-    WHERE place = $1 AND coalesce(verified_at, created_at) < now() - $2::interval
-        AND damaged_at IS NULL AND archived_at IS NULL
-    ORDER BY coalesce(verified_at, created_at), replicas.digest LIMIT $3
+    SELECT place, due.digest FROM unnest($1::text[]) AS one (place) CROSS JOIN LATERAL (
+        SELECT replicas.digest, coalesce(verified_at, created_at) AS since FROM replicas
+        WHERE replicas.place = one.place AND coalesce(verified_at, created_at) < now() - $2::interval
+            AND damaged_at IS NULL AND archived_at IS NULL
+        ORDER BY coalesce(verified_at, created_at), replicas.digest LIMIT $3
+    ) AS due
+    ORDER BY since, due.digest, place LIMIT $3
 """
 
 
-async def due(connection: Connection, place: str, *, older_than: timedelta, limit: int) -> list[Digest]:
-    """Copies in place that nobody has looked at for so long; what is known to be bad is looked at by who heals it, and
-    what lies in an archive by nobody.
+async def due(
+    connection: Connection, places: Sequence[str], *, older_than: timedelta, limit: int
+) -> list[tuple[str, Digest]]:
+    """Copies in these places that nobody has looked at for so long, with their places, those longest ago first; what is
+    known to be bad is looked at by who heals it, and what lies in an archive by nobody.
     """
-    return [Digest(row["digest"]) for row in await connection.fetch(DUE, place, older_than, limit)]
+    return [(row["place"], Digest(row["digest"])) for row in await connection.fetch(DUE, places, older_than, limit)]
 
 
 IS_DUE = """

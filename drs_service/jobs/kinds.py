@@ -157,12 +157,12 @@ async def enqueue_all(connection: Connection, jobs: Sequence[Job], *, after: tim
     )
 
 
-async def enqueue_once(connection: Connection, job: Job) -> None:
+async def enqueue_once(connection: Connection, job: Job, *, after: timedelta | None = None) -> None:
     """The same, unless a job of its kind that was added so is still to be done: for what comes again and again."""
-    await enqueue_each_once(connection, {kind_of(job): job})
+    await enqueue_each_once(connection, {kind_of(job): job}, after=after)
 
 
-async def enqueue_each_once(connection: Connection, jobs: Mapping[str, Job]) -> None:
+async def enqueue_each_once(connection: Connection, jobs: Mapping[str, Job], *, after: timedelta | None = None) -> None:
     """The same, of several, each under a name; unless one that was added under this name is still to be done."""
     from pgqueuer import Queries
 
@@ -171,6 +171,7 @@ async def enqueue_each_once(connection: Connection, jobs: Mapping[str, Job]) -> 
         [kind_of(job) for job in jobs.values()],
         [msgspec.json.encode(job) for job in jobs.values()],
         [0] * len(jobs),
+        [after] * len(jobs),
         dedupe_key=[f"once {name}" for name in jobs],
         on_conflict="skip",
     )

@@ -11,7 +11,7 @@ from drs_service.blobs.store import BlobStore
 from drs_service.db import replicas
 from drs_service.db.identity import identity
 from drs_service.db.pool import Database
-from drs_service.errors import StorageUnavailable, Unavailable
+from drs_service.errors import StorageUnavailable, StoreMismatch, Unavailable
 
 log = structlog.get_logger()
 
@@ -75,6 +75,23 @@ class Places:
             raise StorageUnavailable(f"The place {store.place} has lost all that was in it, or is not mounted.")
         else:
             await store.bind(ours)
+
+    async def answering(self, among: Collection[str]) -> list[str]:
+        """Those in which there is anything to be done now. Work for the rest would only be given up: it is found again
+        once they are back.
+        """
+        return [one for one in among if await self._answers(one)]
+
+    async def _answers(self, name: str) -> bool:
+        store = self.get(name)
+        if store is None:
+            return False
+        try:
+            await self.check(store)
+        except (Unavailable, StoreMismatch) as error:
+            log.warning("a place does not answer: what is to be done there waits", place=name, error=str(error))
+            return False
+        return True
 
     async def check_others(self) -> None:
         """See that the places besides the primary are ours. StoreMismatch. Those that do not answer now may later."""

@@ -147,19 +147,23 @@ class Replicating:
             await self._take_up(rule, after)
 
     async def _take_up_all(self) -> None:
+        answering = await self.places.answering(self.places.names)
         async with self.database.transaction() as connection:
             if await queue.waiting(connection, ReplicateBlob):
                 return  # a backlog is being worked off; what is there now would be there twice
-            bad = await replicas.bad(connection, self.places.names, after=None, limit=BATCH)
+            bad = await replicas.bad(connection, answering, after=None, limit=BATCH)
             await enqueue_all(connection, [ReplicateBlob(digest.hex, place) for place, digest in bad])
-            leaving = await drains.select(connection)
-            rules = [number for number, rule in enumerate(self.rules) if rule.place not in leaving]
+            leaving = [place for place in await drains.select(connection) if place in answering]
+            there = set(answering).difference(leaving)
+            rules = [number for number, rule in enumerate(self.rules) if rule.place in there]
             await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in rules])
             if not await queue.waiting(connection, DrainBlob):
                 await enqueue_all(connection, [DrainPlace(place) for place in leaving])
 
     async def _take_up(self, number: int, after: str) -> None:
         rule = self.rules[number]
+        if not await self.places.answering([rule.place]):
+            return  # what is missing now still is in an hour
         async with self.database.transaction() as connection:
             lacking = await replicas.lacking(connection, rule, after=after, limit=BATCH)
             await enqueue_all(connection, [ReplicateBlob(one.hex, rule.place) for one in lacking])

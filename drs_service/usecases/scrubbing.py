@@ -13,12 +13,13 @@ from drs_service.domain.digest import Digest
 from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
 from drs_service.jobs.attempts import UNQUEUED, Attempt
-from drs_service.jobs.kinds import VerifyBlob, enqueue_all
+from drs_service.jobs.kinds import Scrub, VerifyBlob, enqueue_all, enqueue_once
 from drs_service.usecases.places import Places
 from drs_service.usecases.progressing import paced
 from drs_service.usecases.reading import Reading, fault
 
 MOST_QUEUED = 200  # copies that wait to be read: what is due after them is still due when they have been
+AGAIN = timedelta(seconds=5)  # until it is looked whether they have been
 
 SHORTEST = 0.001  # seconds: a shorter wait would take longer, and is made up for by the next one
 
@@ -33,16 +34,22 @@ class Scrubbing:
     pace: Callable[[int], Awaitable[None]]
     """Waits after so many bytes."""
 
-    async def take_up(self) -> None:
-        """Enqueue the reading of copies whose turn it is, no more than a few at a time."""
+    async def take_up(self, attempt: Attempt = UNQUEUED) -> None:
+        """Enqueue the reading of copies whose turn it is in places that answer, no more than a few at a time; and look
+        again soon if those were not all.
+        """
         if self.every is None:
             return
-        for name in self.places.names:
-            async with self.database.transaction() as connection:
-                room = MOST_QUEUED - await queue.waiting(connection, VerifyBlob)
-                if room > 0:
-                    due = await replicas.due(connection, name, older_than=self.every, limit=room)
-                    await enqueue_all(connection, [VerifyBlob(one.hex, name) for one in due])
+        names = await self.places.answering(self.places.names)
+        async with self.database.transaction() as connection:
+            due = []
+            is_busy = await queue.waiting(connection, VerifyBlob) > 0  # with the very copies that would be found now
+            if not is_busy:
+                due = await replicas.due(connection, names, older_than=self.every, limit=MOST_QUEUED)
+                await enqueue_all(connection, [VerifyBlob(digest.hex, place) for place, digest in due])
+            await attempt.conclude(connection)
+            if is_busy or len(due) == MOST_QUEUED:
+                await enqueue_once(connection, Scrub(), after=AGAIN)
 
     async def verify(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """Read a copy whose turn it is, and write down what it is. Nothing if it has gone, or was read meanwhile.

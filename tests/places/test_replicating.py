@@ -127,6 +127,24 @@ async def test_the_backlog_finds_what_was_here_before_the_place(
                 await eventually_copied(parts, digest, "mirror")
 
 
+async def test_no_copy_is_ordered_in_a_place_that_is_away(parts: Parts) -> None:
+    bad = await parts.keep(b"one")
+    await parts.replicating.replicate(bad, "mirror")
+    await parts.reading.damaged(bad, parts.places.others[0], "it was seen")
+    await parts.keep(b"two")
+    async with parts.database.transaction() as connection:
+        await connection.execute("DELETE FROM pgqueuer")
+    (parts.root / "mirror").rename(parts.root / "away")
+    (parts.root / "mirror").mkdir()
+    for rule in (None, 0):
+        await parts.replicating.take_up(rule, "")
+    assert (await parts.jobs(), await parts.jobs("replica_backlog")) == (0, 0)
+    (parts.root / "mirror").rmdir()
+    (parts.root / "away").rename(parts.root / "mirror")
+    await parts.replicating.take_up(None, "")
+    assert (await parts.jobs(), await parts.jobs("replica_backlog")) == (1, 1)
+
+
 async def test_a_rule_asks_for_size_type_and_space(settings: Settings, tmp_path: Path) -> None:
     choosy = replace(settings, replicas="cold:size>=4,type=image/* mirror:space=other")
     async with opened(choosy, tmp_path) as parts:

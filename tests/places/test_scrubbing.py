@@ -16,7 +16,8 @@ import pytest
 from drs_service.db import replicas
 from drs_service.domain.digest import Digest
 from drs_service.errors import StorageUnavailable, Unavailable
-from drs_service.jobs.kinds import Scrub, enqueue
+from drs_service.jobs import running
+from drs_service.jobs.kinds import Scrub, VerifyBlob, enqueue, enqueue_once
 from drs_service.outgoing.http import open_http
 from drs_service.settings import Secret, Settings
 from drs_service.usecases.alerting import Alerting, Message
@@ -27,14 +28,17 @@ from tests.api.test_metrics import scraped
 from tests.api.traces import until_known
 from tests.places.conftest import Parts, flip, is_good
 from tests.places.test_replicating import eventually_copied
-from tests.support.deadline import until
+from tests.support.deadline import once, until
 from tests.support.rows import digest_of_bytes
 from tests.support.serve import PATIENCE
 from tests.worker.test_worker import worker
+from worker.tasks.scrub import scrub
+from worker.tasks.verify_blob import verify_blob
 
 CONTENT = secrets.token_bytes(3_000_000)
 DIGEST = digest_of_bytes(CONTENT)
 MONTH = timedelta(days=30)
+SOON = timedelta(milliseconds=50)
 
 
 def scrubbing(parts: Parts, rate: float = 1e12) -> Scrubbing:
@@ -65,8 +69,8 @@ async def test_a_copy_that_is_right_is_due_again_in_a_month(parts: Parts, digest
     copies = await parts.copies(digest)
     assert datetime.now(UTC) - copies["mirror"].verified < timedelta(minutes=1)
     async with parts.database.connection() as connection:
-        assert await replicas.due(connection, "mirror", older_than=MONTH, limit=10) == []
-        assert await replicas.due(connection, "primary", older_than=MONTH, limit=10) == [digest]
+        names = parts.places.names
+        assert await replicas.due(connection, names, older_than=MONTH, limit=10) == [("primary", digest)]
 
 
 async def test_a_new_copy_is_not_due(parts: Parts) -> None:
@@ -109,16 +113,49 @@ async def test_a_place_that_is_away_has_no_bad_copies(parts: Parts, digest: Dige
     with pytest.raises(StorageUnavailable):
         await scrubbing(parts).verify(digest, "mirror")
     assert (await parts.copies(digest))["mirror"].damage is None
+    await scrubbing(parts).take_up()
+    assert await parts.jobs("verify_blob") == 1  # in the primary: of the other one each would be given up
 
 
 async def test_only_so_many_wait_to_be_read(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drs_service.usecases.scrubbing.MOST_QUEUED", 3)
-    for number in range(5):
-        await parts.keep(b"%d" % number)
+    digests = [await parts.keep(b"%d" % number) for number in range(5)]
+    for digest in digests:
+        await parts.replicating.replicate(digest, "mirror")
     await make_due(parts)
     for _ in range(2):
         await scrubbing(parts).take_up()
         assert await parts.jobs("verify_blob") == 3
+    assert await parts.jobs("scrub") == 1
+
+
+async def test_all_that_is_due_is_read_in_one_go_and_that_of_each_place(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drs_service.usecases.scrubbing.MOST_QUEUED", 2)
+    monkeypatch.setattr("drs_service.usecases.scrubbing.AGAIN", timedelta(0))
+    for number in range(5):
+        await parts.replicating.replicate(await parts.keep(b"%d" % number), "mirror")
+    await make_due(parts)
+    async with parts.database.transaction() as connection:
+        await connection.execute("DELETE FROM pgqueuer")
+        await enqueue_once(connection, Scrub())
+    stop = asyncio.Event()
+    task = scrub(scrubbing(parts))
+    verify = verify_blob(scrubbing(parts))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            running.run(parts.database, {Scrub: task, VerifyBlob: verify}, {}, shutdown=stop, grace=5, poll=SOON)
+        )
+        try:
+            await once(bool, lambda: nothing_is_due(parts))
+        finally:
+            stop.set()
+
+
+async def nothing_is_due(parts: Parts) -> bool:
+    async with parts.database.connection() as connection:
+        return not await replicas.due(connection, parts.places.names, older_than=MONTH, limit=1)
 
 
 async def test_copies_are_read_no_faster_than_is_allowed(parts: Parts, digest: Digest) -> None:

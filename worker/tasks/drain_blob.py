@@ -12,7 +12,7 @@ from drs_service.usecases.draining import Draining
 
 log = structlog.get_logger()
 
-ATTEMPTS = 3  # after the first; the backlog comes back to what was given up
+ATTEMPTS = 8  # after the first: a place may be away for a quarter of an hour; the backlog comes back to the rest
 AT_ONCE = 4  # among all workers: each reads a whole blob, and may write one
 MAX_SILENCE = timedelta(hours=2)  # a storage may copy terabytes without a word
 

@@ -8,6 +8,6 @@ from drs_service.usecases.scrubbing import Scrubbing
 
 def scrub(scrubbing: Scrubbing) -> Task:
     async def run(_: Scrub, attempt: Attempt) -> None:
-        await scrubbing.take_up()
+        await scrubbing.take_up(attempt)
 
     return Task(run=run)
