@@ -16,7 +16,7 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 
 from drs_service.errors import DrsServiceError
-from drs_service.jobs.leases import DONE, HELD, Lease
+from drs_service.jobs.leases import DONE, HELD, SAME_DEAD, Lease
 
 MAX_MESSAGE = 2000  # characters of an error that are kept
 
@@ -42,7 +42,7 @@ PROGRESS = f"""
         done = EXCLUDED.done, total = EXCLUDED.total, unit = EXCLUDED.unit, progressed_at = EXCLUDED.progressed_at
 """  # noqa: S608
 
-# An attempt has failed: the job waits for the next one, or is kept among the dead.
+# An attempt has failed: the job waits for the next one, or is kept among the dead, once.
 FAILED = f"""
     WITH ended AS (
         UPDATE pgqueuer AS job
@@ -50,7 +50,9 @@ FAILED = f"""
             updated = now(), queue_manager_id = NULL
         FROM (SELECT $2::bigint AS id, $3::timestamptz AS taken) AS said
         WHERE {HELD}
-        RETURNING job.id, job.entrypoint, job.priority
+        RETURNING job.id, job.entrypoint, job.priority, job.payload
+    ), forgotten AS (
+        DELETE FROM pgqueuer WHERE $4::pgqueuer_status = 'failed' AND id IN ({SAME_DEAD})
     ), noted AS (
         INSERT INTO job_notes (job_id, error_code, error_message, failed_at)
         SELECT id, $7::text, $8::text, now() FROM ended WHERE $7::text IS NOT NULL

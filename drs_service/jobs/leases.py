@@ -25,11 +25,22 @@ HOLD = f"""
     FOR NO KEY UPDATE OF job
 """  # noqa: S608  # of constants
 
+# Of a job that has ended, what was given up before and is the same: it is done by now, or is listed anew. What an
+# operator has under his hands is left to him.
+SAME_DEAD = """
+    SELECT dead.id FROM pgqueuer AS dead JOIN ended ON dead.entrypoint = ended.entrypoint
+        AND md5(dead.payload) = md5(ended.payload) AND dead.payload = ended.payload AND dead.id <> ended.id
+    WHERE dead.status = 'failed'
+    FOR UPDATE OF dead SKIP LOCKED
+"""
+
 DONE = f"""
     WITH ended AS (
         DELETE FROM pgqueuer AS job USING unnest($2::bigint[], $3::timestamptz[]) AS said (id, taken)
         WHERE {HELD}
-        RETURNING job.id, job.entrypoint, job.priority
+        RETURNING job.id, job.entrypoint, job.priority, job.payload
+    ), forgotten AS (
+        DELETE FROM pgqueuer WHERE id IN ({SAME_DEAD})
     )
     INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)
     SELECT id, 'successful', entrypoint, priority FROM ended

@@ -147,6 +147,39 @@ async def test_the_error_decides_how_often_a_job_is_tried(database_url: str, err
     assert (dead.attempts, dead.error.message) == (attempts, str(error))
 
 
+async def test_what_is_given_up_again_and_again_is_listed_once_until_it_is_done(database_url: str) -> None:
+    other = VerifyExternal(object_id="another", urls=())
+    is_well = False
+    shutdown = asyncio.Event()
+
+    async def run(job: Job, attempt: Attempt) -> None:
+        if not is_well or job == other:
+            raise BlobCorrupt
+
+    async with open_database(database_url, name="jobs", size=4, statement_cache=0) as database, asyncio.timeout(30):
+
+        async def dead_after(*jobs: Job) -> list[int]:
+            async with database.transaction() as connection:
+                await enqueue_all(connection, jobs)
+            while True:
+                async with database.connection() as connection:
+                    found = await listing.page(connection, state=None, kind=None, after=0, limit=10)
+                if all(one.state is State.DEAD for one in found):
+                    return [one.id for one in found]
+                await asyncio.sleep(0.02)
+
+        tasks: dict[type[Job], Task] = {VerifyExternal: Task(run=run)}
+        work = asyncio.create_task(running.run(database, tasks, {}, shutdown=shutdown, grace=20, poll=SOON))
+        first = await dead_after(JOB, other)
+        again = await dead_after(JOB)
+        assert (len(first), len(again)) == (2, 2)
+        assert again[0] == first[1] < again[1]
+        is_well = True
+        assert await dead_after(JOB) == [first[1]]
+        shutdown.set()
+        await work
+
+
 async def test_a_task_that_does_not_get_on_is_cancelled(database_url: str) -> None:
     cancelled: list[Job] = []
 
