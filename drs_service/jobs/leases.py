@@ -28,10 +28,12 @@ HOLD = f"""
 # Of a job that has ended, what was given up before and is the same: it is done by now, or is listed anew. What an
 # operator has under his hands is left to him.
 SAME_DEAD = """
-    SELECT dead.id FROM pgqueuer AS dead JOIN ended ON dead.entrypoint = ended.entrypoint
-        AND md5(dead.payload) = md5(ended.payload) AND dead.payload = ended.payload AND dead.id <> ended.id
-    WHERE dead.status = 'failed'
-    FOR UPDATE OF dead SKIP LOCKED
+    SELECT same.id FROM ended CROSS JOIN LATERAL (
+        SELECT dead.id FROM pgqueuer AS dead
+        WHERE dead.status = 'failed' AND dead.entrypoint = ended.entrypoint
+            AND md5(dead.payload) = md5(ended.payload) AND dead.payload = ended.payload AND dead.id <> ended.id
+        FOR UPDATE OF dead SKIP LOCKED
+    ) AS same
 """
 
 DONE = f"""

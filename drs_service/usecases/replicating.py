@@ -26,7 +26,7 @@ from drs_service.domain.replication import Rule
 from drs_service.errors import BytesArchived
 from drs_service.jobs import queue
 from drs_service.jobs.attempts import UNQUEUED, Attempt
-from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue_all
+from drs_service.jobs.kinds import DrainBlob, DrainPlace, ReplicaBacklog, ReplicateBlob, enqueue, enqueue_all
 from drs_service.usecases.external_copies import look_again
 from drs_service.usecases.places import Places
 from drs_service.usecases.progressing import paced, watched
@@ -59,6 +59,10 @@ class Replicating:
             if mine is None and not await self._is_wanted(connection, digest, place):
                 return
         await self.bring(digest, place, attempt)
+        async with self.database.transaction() as connection:
+            # Emptying may have begun meanwhile, and have looked already for what is to go.
+            if place in await drains.select(connection):
+                await enqueue(connection, DrainBlob(digest.hex, place))
 
     async def bring(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
         """The same, whatever the rules say."""

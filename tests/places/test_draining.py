@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from drs_service.db import drains
+from drs_service.db import blobs, drains
 from drs_service.domain.digest import Digest
 from drs_service.errors import BlobCorrupt, PlaceUnsuitable
 from drs_service.settings import Settings
 from tests.places.conftest import Parts, flip, is_good, opened
 from tests.places.test_replicating import let_go
 from tests.places.test_scrubbing import make_due
+from tests.support.deadline import until
 from tests.support.serve import COMMAND, PATIENCE
 from tests.worker.test_worker import worker
 
@@ -101,6 +102,20 @@ async def test_nothing_is_written_to_a_place_that_is_being_emptied(parts: Parts)
     await parts.draining.end("mirror")
     await parts.replicating.replicate(digest, "mirror")
     assert (await parts.copies(digest)).keys() == {"primary", "mirror"}
+
+
+async def test_a_copy_that_was_under_way_when_emptying_began_goes_as_well(parts: Parts) -> None:
+    digest = await parts.keep(CONTENT)
+    async with parts.database.transaction() as connection:
+        await blobs.lock(connection, [digest])
+        copying = asyncio.create_task(parts.replicating.replicate(digest, "mirror"))
+        await until(parts.file("mirror", digest).exists)
+        await parts.draining.begin("mirror")
+        await parts.draining.take_up("mirror", "")
+    await copying
+    assert await parts.jobs("drain_blob") == 1
+    await parts.draining.move(digest, "mirror")
+    assert (await parts.copies(digest)).keys() == {"primary"}
 
 
 async def test_emptying_ends_when_it_is_taken_back(parts: Parts, digest: Digest) -> None:
