@@ -196,7 +196,7 @@ def check(data_dir: Path | None) -> None:
     findings = asyncio.run(parts.examine(parts.beside(read_settings(data_dir=data_dir))))
     width = max(10, *(len(finding.part) for finding in findings))
     for finding in findings:
-        click.echo(f"{finding.part:{width}} {finding.fault or 'ok'}")
+        click.echo(f"{finding.part:{width}} {finding.seen or finding.fault or 'ok'}")
     sys.exit(any(finding.fault for finding in findings))
 
 

@@ -32,8 +32,7 @@ class Commands(click.Group, Command):
 
 
 def fail(error: DrsServiceError) -> NoReturn:
-    reason = f" ({error.facts['reason']})" if "reason" in error.facts else ""
-    click.echo(f"drs-service: {error}{reason}", err=True)
+    click.echo(f"drs-service: {error.in_full}", err=True)
     sys.exit(CONFIGURATION_ERROR)
 
 

@@ -124,6 +124,11 @@ class DrsServiceError(Exception):
         super().__init__(message or (self.__doc__ or "").strip())
         self.facts = facts
 
+    @property
+    def in_full(self) -> str:
+        """For the operator: the message, and what was seen, which may name paths and hosts."""
+        return f"{self} ({self.facts['reason']})" if self.facts.get("reason") else str(self)
+
 
 class NotFound(DrsServiceError):
     """There is nothing here by that name."""

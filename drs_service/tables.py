@@ -24,8 +24,11 @@ def show_places(found: Sequence[PlaceStatus], *, as_json: bool) -> None:
         table.add_column(title, justify="right")
     for one in found:
         numbers = (f"{number:,}" for number in (one.copies, one.bytes, one.missing, one.damaged, one.archived))
-        table.add_row(one.place, one.state, *numbers, ago(one.oldest_verification))
+        table.add_row(one.place, one.state.partition(":")[0], *numbers, ago(one.oldest_verification))
     Console().print(table)
+    for one in found:
+        if ":" in one.state:
+            click.echo(f"{one.place}: {one.state}")
 
 
 def ago(when: datetime | None) -> str:

@@ -81,7 +81,8 @@ class Failure:
 
     @property
     def message(self) -> str:
-        return str(self.error).replace("\0", "")[:MAX_MESSAGE]
+        message = self.error.in_full if isinstance(self.error, DrsServiceError) else str(self.error)
+        return message.replace("\0", "")[:MAX_MESSAGE]
 
 
 class FencedQueue(Queries):

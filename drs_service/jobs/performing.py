@@ -56,7 +56,13 @@ class Performing:
                 await self._give_up(queued, job, error)
             counts = self._task.counts(error)
             tell = log.warning if counts else log.info
-            tell("a job is tried again", kind=queued.entrypoint, job=queued.id, error=str(error), delay=delay)
+            tell(
+                "a job is tried again",
+                kind=queued.entrypoint,
+                job=queued.id,
+                error=str(error),
+                delay=delay.total_seconds(),
+            )
             self._queue.failed(queued, Failure(error, counts=counts))
             raise RetryRequested(delay, str(error)) from error
 

@@ -23,3 +23,15 @@ WAITING = "SELECT count(*) FROM pgqueuer WHERE entrypoint = $1 AND status = 'que
 async def waiting(connection: Connection, kind: type[Job]) -> int:
     """How many jobs of a kind nobody has begun."""
     return int(await connection.fetchval(WAITING, kind_of(kind)))
+
+
+IS_BEHIND = """
+    SELECT EXISTS (SELECT FROM pgqueuer WHERE entrypoint = $1 AND status = 'queued' AND execute_after <= now())
+"""
+
+
+async def is_behind(connection: Connection, kind: type[Job]) -> bool:
+    """Whether there are jobs of a kind that could be begun now. What is tried again later is none: something always is
+    while a place is away.
+    """
+    return bool(await connection.fetchval(IS_BEHIND, kind_of(kind)))

@@ -25,6 +25,8 @@ class Finding:
     fault: str | None
     needed: bool = True
     """Whether the service can do nothing right while it is wrong."""
+    seen: str | None = None
+    """The same, with what was seen: for the operator, since it may name paths and hosts."""
 
 
 class Health:
@@ -64,7 +66,7 @@ async def examine(part: str, question: Awaitable[str | None]) -> Finding:
     except TimeoutError:
         return Finding(part, f"does not answer within {PATIENCE:g} seconds")
     except DrsServiceError as error:
-        return Finding(part, f"{error.code}: {error}")
+        return Finding(part, f"{error.code}: {error}", seen=f"{error.code}: {error.in_full}")
     except Exception as error:  # whatever it is, it is what is wrong with the part
         log.exception("a part does not answer as it should", part=part)
         return Finding(part, type(error).__name__)

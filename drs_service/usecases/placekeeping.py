@@ -67,7 +67,7 @@ class Placekeeping:
 
     async def _faults(self) -> dict[str, str | None]:
         findings = await Health(self.database, self.places.primary, self.places).examine()
-        faults = {finding.part: finding.fault for finding in findings}
+        faults = {finding.part: finding.seen or finding.fault for finding in findings}
         others = {store.place: faults[f"storage {store.place}"] for store in self.places.others}
         return {self.places.primary.place: faults["storage"], **others}
 

@@ -153,7 +153,7 @@ class Replicating:
     async def _take_up_all(self) -> None:
         answering = await self.places.answering(self.places.names)
         async with self.database.transaction() as connection:
-            if await queue.waiting(connection, ReplicateBlob):
+            if await queue.is_behind(connection, ReplicateBlob):
                 return  # a backlog is being worked off; what is there now would be there twice
             bad = await replicas.bad(connection, answering, after=None, limit=BATCH)
             await enqueue_all(connection, [ReplicateBlob(digest.hex, place) for place, digest in bad])
@@ -161,7 +161,7 @@ class Replicating:
             there = set(answering).difference(leaving)
             rules = [number for number, rule in enumerate(self.rules) if rule.place in there]
             await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in rules])
-            if not await queue.waiting(connection, DrainBlob):
+            if not await queue.is_behind(connection, DrainBlob):
                 await enqueue_all(connection, [DrainPlace(place) for place in leaving])
 
     async def _take_up(self, number: int, after: str) -> None:

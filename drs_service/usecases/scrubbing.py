@@ -43,7 +43,7 @@ class Scrubbing:
         names = await self.places.answering(self.places.names)
         async with self.database.transaction() as connection:
             due = []
-            is_busy = await queue.waiting(connection, VerifyBlob) > 0  # with the very copies that would be found now
+            is_busy = await queue.is_behind(connection, VerifyBlob)  # with the very copies that would be found now
             if not is_busy:
                 due = await replicas.due(connection, names, older_than=self.every, limit=MOST_QUEUED)
                 await enqueue_all(connection, [VerifyBlob(digest.hex, place) for place, digest in due])

@@ -219,9 +219,11 @@ async def test_the_operator_sees_how_it_stands(
     assert (primary["place"], primary["state"], primary["copies"], primary["damaged"]) == ("primary", "ok", 2, 1)
     assert (mirror["place"], mirror["copies"], mirror["bytes"], mirror["missing"]) == ("mirror", 1, len(CONTENT), 1)
     assert str(cold["state"]).startswith("storage_unavailable: ")
+    assert str(tmp_path / "cold") in str(cold["state"])
     assert str(mirror["oldest_verification"])[:2] == "20"
     table = run_command(settings, own_environment, "places", "status").stdout
     assert "OLDEST VERIFICATION" in table
+    assert f"\ncold: {cold['state']}\n" in table
     assert "60 days ago" in table
     unknown = replace(settings, places=(), replicas="")
     assert [one["state"] for one in status(unknown, own_environment)] == ["ok", "not in the settings"]

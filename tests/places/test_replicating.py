@@ -143,6 +143,12 @@ async def test_no_copy_is_ordered_in_a_place_that_is_away(parts: Parts) -> None:
     (parts.root / "away").rename(parts.root / "mirror")
     await parts.replicating.take_up(None, "")
     assert (await parts.jobs(), await parts.jobs("replica_backlog")) == (1, 1)
+    await parts.replicating.take_up(None, "")
+    assert await parts.jobs() == 1  # it is being worked off
+    async with parts.database.transaction() as connection:
+        await connection.execute("UPDATE pgqueuer SET execute_after = now() + interval '1 hour'")
+    await parts.replicating.take_up(None, "")
+    assert await parts.jobs() == 2  # what waits for its next attempt holds nothing up
 
 
 async def test_a_rule_asks_for_size_type_and_space(settings: Settings, tmp_path: Path) -> None:
