@@ -163,7 +163,10 @@ class FsspecBucket:
     async def unfinished(self, prefix: str) -> AsyncIterator[Found]:
         last: dict[tuple[str, str], datetime] = {}
         for found in await self._listed(HIDDEN):
-            flat, multipart, _ = found.name.removeprefix(HIDDEN).rsplit(".", 2)
+            words = found.name.removeprefix(HIDDEN).rsplit(".", 2)
+            if len(words) < 3:
+                continue  # none of ours: NFS keeps a file so that was removed while it is open
+            flat, multipart, _ = words
             name = flat.replace("+", "/")
             if name.startswith(prefix):
                 last[name, multipart] = max(found.at, last.get((name, multipart), found.at))

@@ -186,7 +186,10 @@ class GcsBucket:
     async def unfinished(self, prefix: str) -> AsyncIterator[Found]:
         last: Found | None = None
         async for part in self._listed(HIDDEN + prefix):
-            name, multipart, _ = part.name.removeprefix(HIDDEN).rsplit("/", 2)
+            words = part.name.removeprefix(HIDDEN).rsplit("/", 2)
+            if len(words) < 3:
+                continue  # none of ours: the console keeps a folder as an empty object of its name
+            name, multipart, _ = words
             if last is not None and (last.name, last.multipart) != (name, multipart):
                 yield last
                 last = None

@@ -63,7 +63,7 @@ class Sweep:
             await self._sweep(self._store, swept, before, attempt)
         for place in self._places.others:
             try:
-                await self._places.check(place)
+                await self._check(place)
                 await self._sweep(place, swept, before, attempt)
             except (Unavailable, StoreMismatch) as error:
                 log.warning("a place was not swept", place=place.place, error=str(error), **error.facts)
@@ -74,6 +74,12 @@ class Sweep:
         if setbacks:
             raise setbacks[0]
         return swept
+
+    async def _check(self, place: BlobStore) -> None:
+        try:
+            await self._places.check(place)
+        except StorageUnavailable as error:
+            raise StorageUnavailable(f"{place.place} cannot be swept. {error}", **error.facts) from error
 
     async def run_after(self, grace: timedelta, attempt: Attempt = UNQUEUED) -> Swept:
         """The same, of what is older than that by the clock of the database, which all nodes and workers share."""

@@ -256,6 +256,15 @@ async def test_an_answer_to_a_move_that_is_lost_loses_nothing(tmp_path: Path) ->
     await bucket.close()
 
 
+async def test_what_others_leave_among_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
+    bucket = FsspecBucket(str(tmp_path), Strict)
+    multipart = await bucket.begin("sha256/00/11/2")
+    await bucket.put_part("sha256/00/11/2", multipart, 1, b"content")
+    (tmp_path / "staging" / "hidden" / ".nfs00000000000012").touch()
+    assert [(one.name, one.multipart) async for one in bucket.unfinished("")] == [("sha256/00/11/2", multipart)]
+    await bucket.close()
+
+
 def connections() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if isinstance(one, paramiko.Transport)]
 

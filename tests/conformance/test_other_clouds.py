@@ -133,6 +133,16 @@ def decompressing(session: aiohttp.ClientSession, server: GcsServer) -> Handler:
     return answer
 
 
+async def test_what_somebody_put_among_the_parts_is_passed_over(gcs: GcsServer) -> None:
+    prefix, key = f"{secrets.token_hex(8)}/", new_key()
+    bucket = GcsBucket(gcs.bucket, prefix, gcs.access().gcs)
+    multipart = await bucket.begin(key)
+    await bucket.put_part(key, multipart, 1, b"content")
+    gcs.put(f"{prefix}staging/multipart/a folder", b"")
+    assert await begun(bucket) == [(key, multipart)]
+    await bucket.close()
+
+
 async def test_what_is_stored_compressed_is_read_as_it_is_stored(gcs: GcsServer) -> None:
     key, stored = new_key(), gzip.compress(secrets.token_bytes(2000))
     gcs.put(key, stored)

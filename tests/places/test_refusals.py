@@ -180,6 +180,13 @@ async def test_one_file_that_may_not_be_deleted_keeps_no_other_from_going(
     assert [stored async for stored in mirror.enumerate()] == []
 
 
+async def test_the_sweep_names_the_place_that_does_not_let_us_look(settings: Settings, tmp_path: Path) -> None:
+    gone = f"gone=s3://no-such-bucket-{secrets.token_hex(8)}"
+    async with opened(replace(settings, places=(gone, *settings.places)), tmp_path) as parts:
+        with pytest.raises(StorageUnavailable, match=r"^gone cannot be swept\. .* NoSuchBucket"):
+            await parts.sweep.run(before=LATER)
+
+
 async def test_a_place_where_nothing_may_be_deleted_is_not_emptied(
     settings: Settings, tmp_path: Path, front: Moody
 ) -> None:
