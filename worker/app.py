@@ -3,13 +3,23 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 
 from drs_service.db import changes
 from drs_service.domain.addresses import network
 from drs_service.jobs import running
-from drs_service.jobs.kinds import ChecksumBacklog, Job, ReplicaBacklog, Scrub, SweepOrphans, Tidy, enqueue, kind_of
+from drs_service.jobs.kinds import (
+    ChecksumBacklog,
+    Job,
+    ReplicaBacklog,
+    Scrub,
+    SweepOrphans,
+    Tidy,
+    enqueue,
+    enqueue_once,
+    kind_of,
+)
 from drs_service.outgoing.http import open_http, open_strangers_http
 from drs_service.parts import check_schema, check_store, open_parts, open_places
 from drs_service.settings import Settings
@@ -65,8 +75,20 @@ async def run(
             todo = {kind: task for kind, task in every.items() if kinds is None or kind_of(kind) in kinds}
             schedules = {when: job for when, job in SCHEDULES.items() if type(job) in todo}
             grace = settings.shutdown_grace_seconds
+            async with database.transaction() as connection:
+                for job in new_work(settings):
+                    if type(job) in todo:
+                        await enqueue_once(connection, job)
             await running.run(database, todo, schedules, shutdown=shutdown, grace=grace, at_once=at_once)
         finally:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+
+
+def new_work(settings: Settings) -> Iterator[Job]:
+    """What finds that these settings ask for more than those before: nobody shall have to wait for its hour."""
+    if settings.replicas:
+        yield ReplicaBacklog()
+    if settings.checksums:
+        yield ChecksumBacklog()
