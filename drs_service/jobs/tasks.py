@@ -58,7 +58,7 @@ class Task:
             return self.look_again
         if attempts >= self.attempts_after(error):
             return None
-        return min(self.first_delay * 2.0**attempts, MOST_DELAY)
+        return min(self.first_delay * 2.0 ** min(attempts, 20), MOST_DELAY)
 
     def counts(self, error: Exception) -> bool:
         """Whether an attempt that ended so was one at all, and not too early."""
