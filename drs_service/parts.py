@@ -11,7 +11,7 @@ from drs_service.blobs.access import Access, AzureAccess, FsspecAccess, GcsAcces
 from drs_service.blobs.external import ExternalFile
 from drs_service.blobs.opening import open_external, open_files, open_store
 from drs_service.blobs.store import BlobStore
-from drs_service.db import drains, embedded, external, identity, schema
+from drs_service.db import embedded, external, identity, schema
 from drs_service.db.pool import Database, open_database
 from drs_service.domain.digest import Digest
 from drs_service.domain.places import PlaceSaid, parse_secrets
@@ -219,15 +219,10 @@ async def check_schema(database: Database) -> None:
 
 
 async def check_store(database: Database, store: BlobStore) -> None:
-    """StoreMismatch if the blobs are not those of the database; a store without blobs becomes the database's own.
-
-    What was being emptied before it was made the primary is a place like others again: everything comes in there.
-    """
+    """StoreMismatch if the blobs are not those of the database; a store without blobs becomes the database's own."""
     async with database.connection() as connection:
         ours = await identity.identity(connection)
     await store.bind(ours)
-    async with database.transaction() as connection:
-        await drains.delete(connection, store.place)
 
 
 async def examine(settings: Settings) -> list[Finding]:

@@ -60,7 +60,7 @@ class Draining:
     async def take_up(self, place: str, after: str) -> None:
         """Enqueue the moving of what is in a place that is being emptied. Batch by batch, in jobs of their own."""
         async with self.database.transaction() as connection:
-            if place not in await drains.select(connection):
+            if place not in await self.places.leaving(connection):
                 return
             held = await replicas.holding(connection, place, after=after, limit=BATCH)
             await enqueue_all(connection, [DrainBlob(one.digest.hex, place) for one in held])
@@ -92,12 +92,12 @@ class Draining:
 
     async def _staying(self, connection: Connection, digest: Digest, place: str) -> list[BlobStore]:
         """Where we have copies that are said to be good, and stay."""
-        leaving = {place, *await drains.select(connection)}
+        leaving = {place, *await self.places.leaving(connection)}
         good = {name for name, copy in (await replicas.of(connection, digest)).items() if copy.damage is None}
         return [store for store in self.places.in_order(good - leaving) if store.external is None]
 
     async def _is_leaving(self, connection: Connection, digest: Digest, place: str) -> bool:
-        return place in await drains.select(connection) and place in await replicas.of(connection, digest)
+        return place in await self.places.leaving(connection) and place in await replicas.of(connection, digest)
 
     async def _is_safe(self, blob: Blob, staying: list[BlobStore], attempt: Attempt) -> bool:
         """Whether one of these copies is right: it is read, for it may be the last one. StorageUnavailable."""

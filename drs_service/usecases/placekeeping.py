@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drs_service.db import drains, replicas
+from drs_service.db import replicas
 from drs_service.db.pool import Database
 from drs_service.domain.replication import Rule
 from drs_service.usecases.health import Health
@@ -37,7 +37,7 @@ class Placekeeping:
         """Of every place of the settings, and of those that copies are in all the same."""
         faults, known = await asyncio.gather(self._faults(), self._figures())
         async with self.database.connection() as connection:
-            draining = await drains.select(connection)
+            draining = await self.places.leaving(connection)
             missing = {
                 name: await replicas.count_lacking(connection, name, self.rules)
                 for name in self.places.names

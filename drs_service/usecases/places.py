@@ -8,9 +8,9 @@ from contextlib import suppress
 import structlog
 
 from drs_service.blobs.store import BlobStore
-from drs_service.db import replicas
+from drs_service.db import drains, replicas
 from drs_service.db.identity import identity
-from drs_service.db.pool import Database
+from drs_service.db.pool import Connection, Database
 from drs_service.errors import StorageUnavailable, StoreMismatch, Unavailable
 
 log = structlog.get_logger()
@@ -52,6 +52,12 @@ class Places:
         now = time.monotonic()
         found = [one for name, one in self._stores.items() if name in among]
         return sorted(found, key=lambda one: self._ill_until.get(one.place, 0.0) > now)
+
+    async def leaving(self, connection: Connection) -> set[str]:
+        """Those that are being emptied. Never the primary, where everything comes in, whatever was said of it when it
+        was none.
+        """
+        return set(await drains.select(connection)) - {self.primary.place}
 
     def note_ill(self, store: BlobStore) -> None:
         """It did not answer: who can do without it shall not wait for it."""

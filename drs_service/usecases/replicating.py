@@ -17,7 +17,7 @@ import structlog
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.receiving import Arrival
 from drs_service.blobs.store import BlobStore
-from drs_service.db import blobs, drains, replicas
+from drs_service.db import blobs, replicas
 from drs_service.db.pool import Connection, Database
 from drs_service.db.replicas import Copy
 from drs_service.domain.blob import Blob
@@ -53,7 +53,7 @@ class Replicating:
         StorageFull, StoreMismatch.
         """
         async with self.database.connection() as connection:
-            if place in await drains.select(connection):
+            if place in await self.places.leaving(connection):
                 return
             mine = (await replicas.of(connection, digest)).get(place)
             if mine is None and not await self._is_wanted(connection, digest, place):
@@ -61,7 +61,7 @@ class Replicating:
         await self.bring(digest, place, attempt)
         async with self.database.transaction() as connection:
             # Emptying may have begun meanwhile, and have looked already for what is to go.
-            if place in await drains.select(connection):
+            if place in await self.places.leaving(connection):
                 await enqueue(connection, DrainBlob(digest.hex, place))
 
     async def bring(self, digest: Digest, place: str, attempt: Attempt = UNQUEUED) -> None:
@@ -157,7 +157,7 @@ class Replicating:
                 return  # a backlog is being worked off; what is there now would be there twice
             bad = await replicas.bad(connection, answering, after=None, limit=BATCH)
             await enqueue_all(connection, [ReplicateBlob(digest.hex, place) for place, digest in bad])
-            leaving = [place for place in await drains.select(connection) if place in answering]
+            leaving = sorted(await self.places.leaving(connection) & set(answering))
             there = set(answering).difference(leaving)
             rules = [number for number, rule in enumerate(self.rules) if rule.place in there]
             await enqueue_all(connection, [ReplicaBacklog(rule=number) for number in rules])
