@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from drs_service.db.pool import Connection
+from drs_service.db.pool import ALL_ROWS_PATIENCE, Connection
 from drs_service.domain.digest import Digest
 
 BELOW = "place = $1 AND ($2 = '' OR path = $2 OR starts_with(path, $2 || '/'))"
@@ -233,7 +233,7 @@ TALLY = f"SELECT state, count(*) FROM adopted_files WHERE {BELOW} GROUP BY state
 
 async def tally(connection: Connection, place: str, below: str) -> dict[str, int]:
     """How many files below a path are in which state. Counts all rows: for people."""
-    rows = await connection.fetch(TALLY, place, below, timeout=600)
+    rows = await connection.fetch(TALLY, place, below, timeout=ALL_ROWS_PATIENCE)
     return {"found": 0, "adopted": 0, "failed": 0} | {row["state"]: row["count"] for row in rows}
 
 

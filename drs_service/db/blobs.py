@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from drs_service.db.pool import Connection
+from drs_service.db.pool import ALL_ROWS_PATIENCE, Connection
 from drs_service.domain.blob import Blob
 from drs_service.domain.checksums import Checksum
 from drs_service.domain.digest import Digest
@@ -128,7 +128,7 @@ async def lacking(connection: Connection, algorithms: Sequence[str], *, after: s
     """Blobs behind a digest in hexadecimal of which a checksum was not worked out, and that do not all lie in archives:
     nothing is brought back for that.
     """
-    rows = await connection.fetch(LACKING, algorithms, bytes.fromhex(after), limit)
+    rows = await connection.fetch(LACKING, algorithms, bytes.fromhex(after), limit, timeout=ALL_ROWS_PATIENCE)
     return [Digest(row["digest"]) for row in rows]
 
 

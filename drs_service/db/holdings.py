@@ -3,6 +3,7 @@
 from drs_service.db.pool import Connection
 from drs_service.domain.limits import Holding
 
+MOST_FOLDED = 50_000  # rows by one statement
 FOLD_AT = 1000  # rows of one owner: whoever has read so many makes one of them
 
 # What was folded lies in one row for each space that an owner has anything in. Uploads that have expired since somebody
@@ -43,20 +44,33 @@ async def staged(connection: Connection) -> tuple[int, int]:
     return row["bytes"], row["uploads"]
 
 
+LAST = "SELECT coalesce(max(id), 0) FROM holding_changes"
+
+
+async def last(connection: Connection) -> int:
+    """The number of the last row."""
+    return int(await connection.fetchval(LAST))
+
+
 FOLD = """
     WITH folded AS (
         DELETE FROM holding_changes WHERE id IN (
-            SELECT id FROM holding_changes WHERE $1::text IS NULL OR owner_id = $1
-            ORDER BY id LIMIT 50000 FOR UPDATE SKIP LOCKED
+            SELECT id FROM holding_changes
+            WHERE ($1::text IS NULL OR owner_id = $1) AND ($2::bigint IS NULL OR id <= $2)
+            ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
         )
         RETURNING owner_id, space_id, kept, staged, uploads
+    ), made AS (
+        INSERT INTO holding_changes (owner_id, space_id, kept, staged, uploads)
+        SELECT owner_id, space_id, sum(kept), sum(staged), sum(uploads) FROM folded GROUP BY owner_id, space_id
+        HAVING sum(kept) <> 0 OR sum(staged) <> 0 OR sum(uploads) <> 0
     )
-    INSERT INTO holding_changes (owner_id, space_id, kept, staged, uploads)
-    SELECT owner_id, space_id, sum(kept), sum(staged), sum(uploads) FROM folded GROUP BY owner_id, space_id
-    HAVING sum(kept) <> 0 OR sum(staged) <> 0 OR sum(uploads) <> 0
+    SELECT count(*) FROM folded
 """
 
 
-async def fold(connection: Connection, owner: str | None = None) -> None:
-    """Make one row of many, of an owner or of all. What they hold stays as it is."""
-    await connection.execute(FOLD, owner)
+async def fold(
+    connection: Connection, owner: str | None = None, *, upto: int | None = None, limit: int = MOST_FOLDED
+) -> int:
+    """Make one row of many, of an owner or of all, up to a number; returns of how many. What is held stays as it is."""
+    return int(await connection.fetchval(FOLD, owner, upto, limit))

@@ -27,6 +27,7 @@ CONNECT_PATIENCE = 10.0
 ACQUIRE_PATIENCE = 10.0
 TRANSACTION_PATIENCE = 30.0  # longer than for a connection: an upload that comes to here has sent all its bytes
 COMMAND_PATIENCE = 30.0
+ALL_ROWS_PATIENCE = 600.0  # for one that looks at all rows of a large table
 CLOSE_PATIENCE = 3.0
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drs_service.db.pool import Connection
+from drs_service.db.pool import ALL_ROWS_PATIENCE, Connection
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
 from drs_service.domain.replication import Rule
@@ -123,7 +123,8 @@ LACKING = f"""
 
 async def lacking(connection: Connection, rule: Rule, *, after: str, limit: int) -> list[Digest]:
     """Blobs behind a digest in hexadecimal that a rule wants in its place, and of which there is no copy."""
-    rows = await connection.fetch(LACKING, *conditions(rule), bytes.fromhex(after), rule.place, limit)
+    wanted = (*conditions(rule), bytes.fromhex(after), rule.place, limit)
+    rows = await connection.fetch(LACKING, *wanted, timeout=ALL_ROWS_PATIENCE)
     return [Digest(row["digest"]) for row in rows]
 
 
@@ -148,7 +149,7 @@ async def count_lacking(connection: Connection, place: str, rules: Sequence[Rule
     if not mine:
         return 0
     columns = [list(column) for column in zip(*mine, strict=True)]
-    return int(await connection.fetchval(COUNT_LACKING, place, *columns, timeout=600))
+    return int(await connection.fetchval(COUNT_LACKING, place, *columns, timeout=ALL_ROWS_PATIENCE))
 
 
 def conditions(rule: Rule) -> tuple[int | None, int | None, str | None, str | None]:
@@ -297,5 +298,5 @@ FIGURES = """
 
 async def figures(connection: Connection) -> dict[str, Figures]:
     """Of every place that has anything. Counts all rows: for people, not for every minute."""
-    rows = await connection.fetch(FIGURES, timeout=600)
+    rows = await connection.fetch(FIGURES, timeout=ALL_ROWS_PATIENCE)
     return {row["place"]: Figures(**row) for row in rows}

@@ -25,17 +25,28 @@ async def select(connection: Connection) -> Totals:
     return Totals(row["objects"], row["bytes"], row["blobs"])
 
 
+LAST = "SELECT coalesce(max(id), 0) FROM total_changes"
+
+
+async def last(connection: Connection) -> int:
+    """The number of the last row."""
+    return int(await connection.fetchval(LAST))
+
+
 FOLD = """
     WITH folded AS (
-        DELETE FROM total_changes
-        WHERE id IN (SELECT id FROM total_changes ORDER BY id LIMIT 10000 FOR UPDATE SKIP LOCKED)
+        DELETE FROM total_changes WHERE id IN (
+            SELECT id FROM total_changes WHERE id <= $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
         RETURNING objects, bytes, blobs
+    ), made AS (
+        INSERT INTO total_changes (objects, bytes, blobs) SELECT sum(objects), sum(bytes), sum(blobs) FROM folded
+        HAVING count(*) > 0
     )
-    INSERT INTO total_changes (objects, bytes, blobs) SELECT sum(objects), sum(bytes), sum(blobs) FROM folded
-    HAVING count(*) > 0
+    SELECT count(*) FROM folded
 """
 
 
-async def fold(connection: Connection) -> None:
-    """Make one row of many. The totals stay as they are."""
-    await connection.execute(FOLD)
+async def fold(connection: Connection, *, upto: int, limit: int) -> int:
+    """Make one row of many, up to a number; returns of how many. The totals stay as they are."""
+    return int(await connection.fetchval(FOLD, upto, limit))

@@ -1,10 +1,12 @@
 """Tables that only grow are kept small."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Protocol
 
 from drs_service.blobs.store import BlobStore
 from drs_service.db import archived, holdings, idempotency, nodes, restores, sessions, totals, uploads
-from drs_service.db.pool import Database
+from drs_service.db.pool import Connection, Database
 from drs_service.jobs import listing, log, workers
 
 KEEP_LOG = timedelta(days=7)
@@ -12,7 +14,12 @@ KEEP_EXPIRED = timedelta(days=30)
 KEEP_KEYS = timedelta(hours=24)
 KEEP_ENDED = timedelta(days=30)
 KEEP_DEAD = timedelta(days=90)
+MOST_FOLDED = 10_000  # rows in one transaction
 BATCH = 1000  # uploads in one transaction: whoever has something to do with one of them waits for it
+
+
+class Fold(Protocol):
+    async def __call__(self, connection: Connection, /, *, upto: int, limit: int) -> int: ...
 
 
 class Tidying:
@@ -27,10 +34,8 @@ class Tidying:
 
         The blob of a forgotten upload is let go of: the sweep looks whether anything else refers to it.
         """
-        async with self._database.transaction() as connection:
-            await totals.fold(connection)
-        async with self._database.transaction() as connection:
-            await holdings.fold(connection)
+        await self._fold(totals.last, totals.fold)
+        await self._fold(holdings.last, holdings.fold)
         async with self._database.transaction() as connection:
             await log.purge(connection, older_than=KEEP_LOG)
             await listing.purge(connection, older_than=KEEP_DEAD)
@@ -47,6 +52,15 @@ class Tidying:
             await nodes.purge(connection)
         while await self._expire() == BATCH:
             pass
+
+    async def _fold(self, last: Callable[[Connection], Awaitable[int]], fold: Fold) -> None:
+        """All that is there by now: what is made of it comes behind."""
+        async with self._database.connection() as connection:
+            upto = await last(connection)
+        folded = MOST_FOLDED
+        while folded == MOST_FOLDED:
+            async with self._database.transaction() as connection:
+                folded = await fold(connection, upto=upto, limit=MOST_FOLDED)
 
     async def _expire(self) -> int:
         async with self._database.transaction() as connection:
