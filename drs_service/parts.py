@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from drs_service.blobs.access import Access, AzureAccess, FsspecAccess, GcsAccess, S3Access, parsed_connection_string
 from drs_service.blobs.external import ExternalFile
+from drs_service.blobs.keys import IDENTITIES
 from drs_service.blobs.opening import open_external, open_files, open_store
 from drs_service.blobs.store import BlobStore
 from drs_service.db import embedded, external, identity, schema
@@ -65,7 +66,8 @@ def beside(settings: Settings) -> Settings:
     """
     database_url = Secret(database_beside(settings))
     own_store = settings.data_dir.absolute() / "store"
-    if settings.storage_url is None and not own_store.is_dir():
+    # There is a directory also where the bytes are kept elsewhere: it has no identity, and would be given one.
+    if settings.storage_url is None and not any(own_store.glob(f"{IDENTITIES}*")):
         raise SettingsInvalid(f"DRS_STORAGE_URL is not set, and no service keeps its bytes in {settings.data_dir}")
     return replace(settings, database_url=database_url, storage_url=settings.storage_url or own_store.as_uri())
 

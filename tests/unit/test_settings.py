@@ -1,10 +1,12 @@
 """Settings: one reader, all faults at once."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from drs_service.errors import BindRefused, SettingsInvalid
+from drs_service.parts import beside
 from drs_service.settings import Secret, Settings
 
 
@@ -180,3 +182,12 @@ def test_loopback_is_served(host: str) -> None:
 def test_what_others_reach_is_not(host: str) -> None:
     with pytest.raises(BindRefused):
         Settings(host=host).check_bind()
+
+
+def test_a_store_beside_a_service_that_keeps_its_bytes_elsewhere_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=Secret("postgresql:///drs"))
+    (tmp_path / "store" / "identity").mkdir(parents=True)
+    with pytest.raises(SettingsInvalid, match="no service keeps its bytes in"):
+        beside(settings)
+    (tmp_path / "store" / "identity" / str(uuid4())).touch()
+    assert beside(settings).storage_url == (tmp_path / "store").as_uri()
