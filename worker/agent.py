@@ -87,12 +87,12 @@ class Agent:
     async def run(self, *, on_linked: Callable[[], None]) -> str:
         """Serve until the session ends or `leave` is called. Why, for people. JoinRefused, SessionEnded."""
         dialling = asyncio.create_task(self._keep_dialled(on_linked))
+        dialling.add_done_callback(self._dialled)
         try:
             await self._is_over.wait()
         finally:
             dialling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await dialling
+            await asyncio.wait({dialling})
             for link in list(self._links):
                 link.close()
         if self._fault is not None:
@@ -199,6 +199,10 @@ class Agent:
         if link is self._newest and not self._is_leaving:
             log.warning("the connection is lost", reason=reason)
             self._must_dial.set()
+
+    def _dialled(self, dialling: asyncio.Task[None]) -> None:
+        if not dialling.cancelled() and isinstance(fault := dialling.exception(), Exception):
+            self._end(fault)
 
     def _end(self, fault: Exception) -> None:
         self._fault = fault

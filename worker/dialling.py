@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from drs_service.errors import JoinRefused, SessionEnded, SettingsInvalid, TunnelAbsent
@@ -26,7 +26,11 @@ class Wire(ClientConnection):
     def carry(self, make: Callable[["Wire"], Link]) -> Link:
         """Begin to be the wire of the link that make makes. The service says nothing before that does."""
         self._messages = Messages(masks=True)
+        if is_over := self.transport.is_closing():  # by now: nobody says so any more
+            self._messages.close()
         self._link = make(self)
+        if is_over:
+            self.loop.call_soon(self._link.lost, "the connection ended")
         return self._link
 
     # The link's calls.
@@ -84,13 +88,23 @@ def tunnel_url(service: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/tunnel"
 
 
+class Dialling(connect):
+    """Nobody but the service hears what we say: where it leads elsewhere, nobody follows."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 async def dial(service: str, credential: str, join_token: str | None) -> Wire:
-    """A connection to a node of the service that lets us in. JoinRefused, SessionEnded, TunnelAbsent for all else."""
+    """A connection to a node of the service that lets us in. JoinRefused, SessionEnded, TunnelAbsent for all else.
+
+    SettingsInvalid where another try would bring the same.
+    """
     fields = {"Authorization": f"Bearer {credential}"}
     if join_token is not None:
         fields["Drs-Join-Token"] = join_token
     try:
-        connection = await connect(
+        connection = await Dialling(
             tunnel_url(service),
             create_connection=Wire,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -103,6 +117,8 @@ async def dial(service: str, credential: str, join_token: str | None) -> Wire:
         )
     except InvalidStatus as error:
         raise refused(error) from error
+    except (ImportError, ValueError, InvalidProxy) as error:  # of a proxy or an address that is none
+        raise SettingsInvalid(f"{service} cannot be dialled: {error}") from error
     except (TimeoutError, OSError, InvalidHandshake, InvalidURI) as error:
         raise TunnelAbsent(f"The service is not reached: {str(error) or type(error).__name__}") from error
     assert isinstance(connection, Wire)
