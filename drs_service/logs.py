@@ -15,7 +15,8 @@ def configure(level: str) -> None:
     ]
     console = sys.stderr.isatty()
     rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # What it says of exceptions otherwise has the values of all variables, and secrets among them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
