@@ -145,6 +145,8 @@ class Peers:
         except TimeoutError as error:
             link.close()
             raise PeerUnreachable(node=node_id, address=address, reason="it does not greet") from error
+        if link.is_lost:  # as soon as it had greeted
+            raise PeerUnreachable(node=node_id, address=address, reason="the connection ended")
         self._links[node_id] = link
         return link
 
