@@ -273,7 +273,8 @@ class Errand:
             self.link.data(self.stream, b"", end=True)
         self._over()
         assert connection is not None
-        if reusable and self._has_all:
+        # To the app what followed a request to switch may be another request, which is still to be answered.
+        if reusable and self._has_all and self.opened.protocol == "http":
             self._target.keep(connection)
         else:
             connection.close()

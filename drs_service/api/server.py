@@ -4,6 +4,7 @@ Requests for sessions are not its own at all: see `Elsewhere`.
 """
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, cast
 from typing import Protocol as Contract
 
@@ -12,9 +13,11 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from drs_service.api.bodies import AnyRequest
-from drs_service.api.errors import Error
+from drs_service.api.errors import Error, told
+from drs_service.errors import HeadersTooLarge
 
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
+MAX_FIELDS = 128 * 1024  # bytes of a request's fields, those behind its body included
 LEAVING = "drs_service.leaving"  # an extension of ASGI
 
 
@@ -47,6 +50,8 @@ class Protocol(HttpToolsProtocol):
     _taker: Taker | None = None
     _in_message = False
     _undecided = b""
+    _fields_size = 0
+    _unheard = 0  # bytes that the parser has had since it said anything: it gathers a field, however long that is
 
     def __init__(self, *args: Any, elsewhere: Elsewhere, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +69,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_message = True
+        self._fields_size = self._unheard = 0
         self.scope["extensions"] = {LEAVING: self._leaving}  # type: ignore[dict-item]  # values may be anything
         self._await_head()
 
@@ -77,14 +83,26 @@ class Protocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._unheard = 0
+        self._fields_size += len(name) + len(value) + 4
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._unheard = 0
+        super().on_body(body)
+
     def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msgspec.json.encode(Error(msg=msg, status_code=400, code="bad_request")))
+
+    def _refuse(self, status: int, body: bytes) -> None:
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle.response_started and not cycle.response_complete:
             self.transport.abort()  # an answer is under way: nothing may be put between its bytes
             return
-        body = msgspec.json.encode(Error(msg=msg, status_code=400, code="bad_request"))
         head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            "content-type: application/json\r\nconnection: close\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
@@ -106,6 +124,8 @@ class Protocol(HttpToolsProtocol):
             if claim is not False:
                 return
         self._parse(data)
+        if not self._in_message and self.cycle is cycle and self._head_timer is None:
+            self._await_head()  # an empty line may come before a request, but it keeps no connection
 
     def _pass_on(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -122,6 +142,7 @@ class Protocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._unheard += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -131,6 +152,9 @@ class Protocol(HttpToolsProtocol):
                 self._parse(head + data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("The request is not HTTP.")
+        else:
+            if max(self._unheard, self._fields_size) > MAX_FIELDS:
+                self._refuse(*told(HeadersTooLarge()))
 
     def on_headers_complete(self) -> None:
         self._head_came()

@@ -96,6 +96,12 @@ class Answer:
         return b""
 
 
+def last(status: int, body: bytes) -> bytes:
+    """An answer in JSON behind which the connection ends."""
+    head = b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nConnection: close\r\n" % (status, PHRASES[status])
+    return head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
 def head_of(status: int, headers: Headers) -> tuple[list[bytes], int | None]:
     """The lines of a head, without the empty one, and without the Content-Length, which comes apart. AnswerBroken."""
     lines = [b"HTTP/1.1 %d %s" % (status, PHRASES.get(status, b""))]

@@ -4,6 +4,7 @@ It is uvicorn's until a request for a session begins, and again when another one
 """
 
 import asyncio
+import math
 import re
 import socket
 import struct
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-CLAIM = re.compile(rb"[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")
+CLAIM = re.compile(rb"(?!CONNECT )[A-Z-]{1,20} /(?:socket/|tunnel[ ?])")  # a CONNECT is for no path at all
 METHOD = re.compile(rb"[A-Z-]{1,20}")
 SOCKET = re.compile(rb"/socket/([0-9a-z]{1,64})(?:[/?].*)?", re.DOTALL)
 
@@ -31,6 +32,7 @@ MAX_FIELDS = 64 * 1024  # bytes of all fields
 TOGETHER = 16 * 1024  # bytes that are copied, so that they are written at once
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
 KEEP_ALIVE = 75.0  # seconds that an idle connection is kept: beyond the 60 s for which proxies commonly keep theirs
+MAX_UNHEARD = MAX_TARGET + MAX_FIELDS  # bytes that the parser may gather of one field
 REST_PATIENCE = 30.0  # seconds, and
 REST_MOST = 64 * 1024**2  # bytes of a body that are read to no purpose, so that the answer is
 
@@ -58,6 +60,7 @@ class Caller(asyncio.Protocol):
         self._undecided = b""
         self._since = gateway.now()  # of what it does now
         self._in_message = False
+        self._is_claimed = False  # the request that begins next is known to be ours
         self._is_leaving = False  # nothing more is read
         self._is_given_up = False
         self._is_plain = False  # what comes is the rest of a body
@@ -69,8 +72,10 @@ class Caller(asyncio.Protocol):
         self._fields = fields_of([])  # of the last request whose head is complete
         self._trailers: Headers | None = None  # once the head is complete
         self._size = 0
+        self._unheard = 0  # bytes that the parser has had since it said anything
         self._length = 0  # bytes of the body that have not come, if that is known
         self._out: list[Buffer] = []  # to be written, together
+        self._unsent = math.inf  # bytes that were not taken when it was looked last, once the connection is to end
 
     # The transport's calls.
 
@@ -96,6 +101,7 @@ class Caller(asyncio.Protocol):
             if self._gateway.dials_in(data):
                 self._give_up().dialled(self._transport, self._front, data)
                 return
+            self._is_claimed = True
         self._feed(data)
 
     def eof_received(self) -> bool:
@@ -117,6 +123,8 @@ class Caller(asyncio.Protocol):
         self.is_full = False
         if self._exchange is not None:
             self._exchange.took()
+        else:
+            self.resume_reading()
 
     # For the exchange.
 
@@ -174,8 +182,9 @@ class Caller(asyncio.Protocol):
         """Reset the connection: to HTTP/1.0 the end of one is the end of an answer."""
         self._is_leaving = True
         self._write_out()
-        sock = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not self._transport.is_closing():
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     # For the gateway.
@@ -183,7 +192,13 @@ class Caller(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Time has passed."""
         exchange = self._exchange
-        if exchange is not None and not exchange.is_over:
+        if self._transport.is_closing():
+            left = self._transport.get_write_buffer_size()
+            if left < self._unsent:
+                self._unsent, self._since = left, now
+            elif now - self._since > REST_PATIENCE:  # it takes nothing of what was written, and would be kept for ever
+                self._transport.abort()
+        elif exchange is not None and not exchange.is_over:
             self._gateway.look_at(exchange, now)
         elif self._rest is not None:
             if now - self._since > REST_PATIENCE:
@@ -203,6 +218,7 @@ class Caller(asyncio.Protocol):
     # The parser's calls.
 
     def _feed(self, data: bytes) -> None:
+        self._unheard += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -211,9 +227,11 @@ class Caller(asyncio.Protocol):
             log.exception("a request was not heard")
             self.abort()
         except httptools.HttpParserError:
-            self._not_http()
+            self._refuse(self._gateway.not_http())
         else:
             self._is_plain = self._in_message and self._length > 0
+            if self._unheard > MAX_UNHEARD:
+                self._refuse(self._gateway.too_large())
 
     def _feed_plain(self, data: bytes) -> None:
         """What is left of a body whose length is known needs no parser."""
@@ -229,16 +247,21 @@ class Caller(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._in_message = True
         self._since = self._gateway.now()
-        self._url, self._headers, self._trailers, self._size = b"", [], None, 0
+        self._url, self._headers, self._trailers, self._size, self._unheard = b"", [], None, 0, 0
+        # RFC 9112 9.3.2: who sends the next request before it has the answer must be ready to send it again.
         if self._exchange is not None:
-            # RFC 9112 9.3.2: who sends the next request before it has the answer must be ready to send it again.
             self._is_leaving = True
+        elif not self._is_claimed:
+            self._close()
+        self._is_claimed = False
 
     def on_url(self, url: bytes) -> None:
+        self._unheard = 0
         if not self._is_leaving and len(self._url) <= MAX_TARGET:
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._unheard = 0
         if self._is_leaving:
             return
         self._size += len(name) + len(value) + 4
@@ -253,6 +276,9 @@ class Caller(asyncio.Protocol):
             self._fields = fields_of(self._headers)
         if self._is_other_upgrade():
             return
+        if self._fields.is_coded:
+            self._refuse(self._gateway.not_http())
+            return
         request, fault = self._asked()
         self._exchange = exchange = Exchange(self._gateway, self, request)
         if fault is not None:
@@ -261,6 +287,7 @@ class Caller(asyncio.Protocol):
             exchange.begin()
 
     def on_body(self, body: Buffer) -> None:
+        self._unheard = 0
         if self._length:
             self._length -= len(body)
         if self._is_leaving:
@@ -293,7 +320,7 @@ class Caller(asyncio.Protocol):
         session_id = found[1].decode() if found else ""
         rest = self._url[found.end(1) :] if found else b""
         secrets = heads.cookie_of(fields.cookies, heads.COOKIE + session_id.encode()) if fields.cookies else []
-        if fields.bearer:
+        if fields.bearer and len(fields.bearer) <= heads.MAX_SECRET:
             secrets.append(fields.bearer)
         self._length = fields.length
         request = Request(
@@ -321,18 +348,25 @@ class Caller(asyncio.Protocol):
 
     def _is_other_upgrade(self) -> bool:
         """RFC 9110 7.8: a server may ignore Upgrade. The parser does not: see `_upgraded`."""
-        return self._parser.should_upgrade() and not self._fields.asks_for_websocket
+        if not self._parser.should_upgrade():
+            return False
+        return not (self._fields.asks_for_websocket and self._parser.get_method() == b"GET")
 
     def _upgraded(self, behind: bytes) -> None:
         """The parser leaves the rest to another protocol."""
         if self._is_leaving:
             return
         if self._is_other_upgrade():
+            if self._size > MAX_FIELDS or len(self._url) > MAX_TARGET:
+                # Not all of them were kept: without its length a body would be taken for a request.
+                self._refuse(self._gateway.too_large())
+                return
             # Read once more without that field: a body may follow, which the parser takes for the other protocol.
             version = self._parser.get_http_version().encode("ascii")
             lines = [self._parser.get_method() + b" " + self._url + b" HTTP/" + version]
             lines += [name + b": " + value for name, value in self._headers if name.lower() != b"upgrade"]
             self._parser = httptools.HttpRequestParser(self)
+            self._is_claimed = True
             self._feed(b"\r\n".join([*lines, b"", b""]) + behind)
         elif (exchange := self._exchange) is not None:
             self._in_message = False
@@ -345,12 +379,14 @@ class Caller(asyncio.Protocol):
             if not exchange.is_switched:
                 self.pause_reading()  # until the app has said what it makes of it
 
-    def _not_http(self) -> None:
+    def _refuse(self, answer: bytes) -> None:
+        """Of what comes nothing more can be made out."""
         if self._exchange is not None and not self._exchange.is_over:
             self._exchange.cancel()
             self.abort()
             return
-        self.write(self._gateway.not_http())
+        if self._exchange is None and not self._is_leaving:
+            self.write(answer)
         self._close()
 
     def _close(self) -> None:
@@ -361,7 +397,10 @@ class Caller(asyncio.Protocol):
     def _next(self) -> None:
         self._exchange = None
         self._since = self._gateway.now()
-        self.resume_reading()
+        if self.is_full:
+            self.pause_reading()  # who does not take answers asks nothing more
+        else:
+            self.resume_reading()
 
     def _give_up(self) -> "Gateway":
         self._is_given_up = True
@@ -384,6 +423,7 @@ def fields_of(headers: Headers) -> Fields:
     for name, value in headers:
         telling.setdefault(name.lower(), []).append(value)
     length = int(telling.get(b"content-length", [b"0"])[0])
+    has_body = length > 0 or b"transfer-encoding" in telling
     return Fields(
         headers=headers,
         hosts=telling.get(b"host", []),
@@ -391,6 +431,9 @@ def fields_of(headers: Headers) -> Fields:
         cookies=telling.get(b"cookie", []),
         bearer=heads.bearer(telling[b"authorization"][0]) if b"authorization" in telling else None,
         length=length,
-        has_body=length > 0 or b"transfer-encoding" in telling,
-        asks_for_websocket=any(value.strip().lower() == b"websocket" for value in telling.get(b"upgrade", ())),
+        has_body=has_body,
+        is_coded=telling.get(b"transfer-encoding", [b"chunked"])[0].strip().lower() != b"chunked",
+        # RFC 6455 4.1: it is a GET without a body.
+        asks_for_websocket=not has_body
+        and any(value.strip().lower() == b"websocket" for value in telling.get(b"upgrade", ())),
     )

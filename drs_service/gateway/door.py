@@ -16,9 +16,9 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from drs_service.api.bearer import bearer_in
 from drs_service.api.errors import told
 from drs_service.errors import DrsServiceError, JoinRefused
-from drs_service.tunnel import heads
 from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
 from drs_service.tunnel.link import Link
 from drs_service.tunnel.messages import Messages
@@ -102,10 +102,12 @@ class Door(asyncio.Protocol):
             try:
                 if handshake.subprotocol != SUBPROTOCOL:
                     raise JoinRefused(f"The subprotocol is {SUBPROTOCOL}.")
-                credential = heads.bearer((request.headers.get("Authorization") or "").encode())
-                held = await self._gateway.attached(
-                    (credential or b"").decode("ascii", "replace"), request.headers.get("Drs-Join-Token")
-                )
+                said = request.headers.get_all("Authorization")
+                credential = bearer_in(one.encode("latin-1") for one in said)
+                tokens = request.headers.get_all("Drs-Join-Token")
+                if len(tokens) > 1:
+                    raise JoinRefused
+                held = await self._gateway.attached(credential or "", tokens[0] if tokens else None)
             except DrsServiceError as error:
                 response = refusal(error)
         self._joining = None

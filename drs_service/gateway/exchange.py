@@ -49,6 +49,8 @@ class Fields(msgspec.Struct, kw_only=True):
     """Bytes of the body; 0 if that is not said."""
     has_body: bool
     asks_for_websocket: bool
+    is_coded: bool
+    """Its body is coded for the transfer in more ways than in chunks: only these are undone here."""
     for_app: tuple[str, bytes | None, Headers] | None = None
     """What the app gets of them, for a session and the secret that it does not get."""
 
@@ -125,7 +127,8 @@ class Exchange:
             self.fail(TooManyStreams())
         elif not self.is_over:
             self._go(link)
-            self._caller.resume_reading()
+            if not request.upgrades:  # else it waits for the app
+                self._caller.resume_reading()
 
     def _go(self, link: Link) -> None:
         request = self._request
@@ -228,6 +231,8 @@ class Exchange:
             self._status = status
             if status == 101:
                 self._switch(headers)
+                if ended:
+                    self._finish([])
                 return
             head = self._answer.head(status, headers, ended=ended)
             self._is_answered = True

@@ -37,7 +37,18 @@ OF_THE_ORIGIN = frozenset(
     )
 )
 # With them an app has the proxy in front of it serve a file of that machine. The one in front of us is not the app's.
-FOR_A_PROXY = frozenset((b"x-accel-redirect", b"x-lighttpd-send-file", b"x-reproxy-url", b"x-sendfile"))
+FOR_A_PROXY = frozenset(
+    (
+        b"x-accel-redirect",
+        b"x-lighttpd-send-file",
+        b"x-litespeed-location",
+        b"x-reproxy-file",
+        b"x-reproxy-url",
+        b"x-sendfile",
+        b"x-sendfile-temporary",
+        b"x-sendfile2",
+    )
+)
 # RFC 9110 6.5.1: what says where a message ends, where it goes and who sends it is not said behind it.
 NOT_IN_TRAILERS = frozenset(
     (
@@ -60,6 +71,7 @@ OF_INTEREST_BACK = (
     | FOR_A_PROXY
     | {b"content-location", b"location", b"service-worker-allowed", b"set-cookie"}
 )
+MAX_SECRET = 256  # bytes: what is longer is none of ours, and is neither hashed nor remembered
 COOKIE = b"drs_session_"
 """What the names of our own cookies begin with: they are for us, and the app's are never called so."""
 
@@ -153,9 +165,9 @@ def bearer(authorization: bytes) -> bytes | None:
 
 
 def cookie_of(cookies: Iterable[bytes], name: bytes) -> list[bytes]:
-    """The values under which a cookie is there; a browser may have several of one name."""
+    """The values under which one of our cookies is there; a browser may have several of one name."""
     pairs = [pair.strip().partition(b"=") for one in cookies for pair in one.split(b";")]
-    return [value for key, _, value in pairs if key == name]
+    return [value for key, _, value in pairs if key == name and len(value) <= MAX_SECRET]
 
 
 def without_ours(cookies: bytes) -> bytes:
@@ -214,6 +226,9 @@ def moved(location: bytes, origin: bytes, to: bytes) -> bytes:
 
 
 def origin_of(url: str) -> bytes:
-    """Scheme and authority of a URL, in lower case."""
-    parts = urlsplit(url)
+    """Scheme and authority of a URL, in lower case; nothing of what is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return b""
     return f"{parts.scheme}://{parts.netloc}".lower().encode("latin-1", "replace")

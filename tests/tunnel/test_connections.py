@@ -2,6 +2,7 @@
 
 import asyncio
 import asyncio.subprocess
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,11 @@ async def test_who_does_not_wait_for_the_answer_does_no_harm(app: Stage, node: P
             assert (await connection.answer()).body == b"ok"
             assert await connection.rest() == b""
         assert [one.target for one in app.heard] == [b"/a"]
+    refused = ours.replace(b"Host: localhost", b"Host: evil.example")
+    async with connected(node) as connection:
+        await connection.send(refused + request("GET", "/livez"))
+        assert (await connection.answer()).status == 421
+        assert await connection.rest() == b""
     async with connected(node) as connection:
         await connection.send(request("GET", "/livez") + ours)
         assert (await connection.answer()).status == 200
@@ -75,6 +81,7 @@ async def test_what_is_no_http_ends_the_connection(app: Stage, node: Place, sess
         f"GET {session.path}/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         f"GET {session.path}/ HTTP/1.1\r\nHost: localhost\r\nBad Name: 1\r\n\r\n",
         f"GET {session.path}/ HTTP/1.1\r\nHost: localhost\r\nX: 1\r\n folded\r\n\r\n",
+        f"GET {session.path}/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         f"GET {session.path}/ BLA\r\n\r\n",
         f"FETCH {session.path}/ HTTP/1.1\r\n\r\n",
     ):
@@ -83,6 +90,41 @@ async def test_what_is_no_http_ends_the_connection(app: Stage, node: Place, sess
             answer = await connection.answer()
             assert (answer.status, answer.json()["code"]) == (400, "bad_request"), rubbish
             assert await connection.rest() == b""
+    assert not app.heard
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        "GET /socket/x/ HTTP/1.1\r\nHost: localhost\r\nX: ",
+        "POST /socket/x/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ",
+        "GET /livez/",
+    ],
+    ids=["of-a-session", "behind-its-body", "of-none", "a-path"],
+)
+async def test_a_field_without_end_is_not_gathered(begun: str, node: Place) -> None:
+    async with connected(node) as connection:
+        await connection.send(begun.encode() + bytes(b"x" * 2**20))
+        with contextlib.suppress(ConnectionError):
+            assert b" 200 " not in await connection.rest()
+
+
+async def test_a_connect_is_for_no_session(node: Place, session: Session) -> None:
+    async with connected(node) as connection:
+        await connection.send(request("CONNECT", f"{session.path}/", session.bearer))
+        assert (await connection.answer()).json()["code"] == "route_not_found"
+
+
+async def test_a_body_is_no_request_whatever_is_left_out_of_the_head(app: Stage, node: Place, session: Session) -> None:
+    """Of fields that are too large not all are kept, and one may have said how long the body is."""
+    lines = ["Connection: Upgrade", "Upgrade: h2c", "Origin: https://evil.example", f"X: {'x' * 2**16}"]
+    head = request("POST", f"{session.path}/", session.bearer, *lines, "Content-Length: 1000")
+    async with connected(node) as connection:
+        await connection.send(head + request("GET", f"{session.path}/", session.bearer))
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["code"]) == (431, "headers_too_large")
+        assert await connection.rest() == b""
     assert not app.heard
 
 

@@ -99,6 +99,13 @@ async def assert_lost(connection: Connection) -> None:
     assert b"HTTP/1.1 502 " in said and b'"tunnel_lost"' in said
 
 
+async def test_an_app_whose_origin_is_none_has_none(cluster: Cluster, node: Place, liar: Session) -> None:
+    async with joined(cluster.places[0], liar, said=hello(target="http://[")) as agent:
+        asking = asyncio.create_task(asked(node, request("GET", f"{liar.path}/", liar.bearer)))
+        await agent.send(head(await agent.opened(), 204, (b"Location", b"http://[/"), end=True))
+        assert (await asking).status == 204
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -90,6 +90,9 @@ async def test_nobody_else_joins(node: Place, session: Session, cluster: Cluster
         [f"Authorization: {own}", f"Drs-Join-Token: {session.join_token}"],  # it is used
         [f"Authorization: {own}", f"Drs-Join-Token: {session.secret}"],
         [f"Authorization: Bearer {session.secret}"],
+        [f"Authorization: {own}", f"Authorization: {own}"],
+        [f"Authorization: {own}", "Drs-Join-Token: a", "Drs-Join-Token: b"],
+        ["Authorization: Bearer \xff\xfe"],
         ["Authorization: Bearer short", f"Drs-Join-Token: {cluster.session().join_token}"],
     ):
         answer = await asked(node, request("GET", "/tunnel", *lines, *DIAL))

@@ -14,7 +14,8 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from tests.support.deadline import at_rest, until
-from tests.support.raw_http import connected, request
+from tests.support.fake_agent import DATA, HELLO, head, joined
+from tests.support.raw_http import chunk, connected, request
 from tests.support.stage import Stage, Visit
 from tests.support.tunnel import Cluster, Place, Session
 
@@ -173,6 +174,67 @@ async def test_what_is_sent_before_the_answer_waits_for_it(app: Stage, node: Pla
         assert await connection.read(10) == b"firstearly"
         await connection.send(b"later")
         assert await connection.read(5) == b"later"
+
+
+async def test_it_waits_for_it_also_where_the_session_is_looked_for_first(node: Place, cluster: Cluster) -> None:
+    session = cluster.session()
+    async with joined(cluster.places[0], session) as agent, connected(node) as connection:
+        await agent.frame(HELLO)
+        await connection.send(request("GET", f"{session.path}/", session.bearer, *HANDSHAKE, KEY) + b"early")
+        stream = await agent.opened()
+        await connection.send(b"later")
+        assert (await agent.frame(DATA)).payload == b"early"
+        await agent.send(head(stream, 101))
+        assert (await connection.head()).status == 101
+        assert (await agent.frame(DATA)).payload == b"later"
+
+
+async def test_a_switch_that_ends_at_once_ends(node: Place, cluster: Cluster) -> None:
+    session = cluster.session()
+    async with joined(cluster.places[0], session) as agent, connected(node) as connection:
+        await connection.send(request("GET", f"{session.path}/", session.bearer, *HANDSHAKE, KEY))
+        await agent.send(head(await agent.opened(), 101, end=True))
+        assert (await connection.head()).status == 101
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "more"), [("POST", []), ("GET", ["Transfer-Encoding: chunked"]), ("GET", ["Content-Length: 28"])]
+)
+async def test_only_a_get_without_a_body_can_switch(
+    method: str, more: list[str], app: Stage, node: Place, session: Session
+) -> None:
+    """To the app the body would be another request, of which nobody knows here."""
+    async with connected(node) as connection:
+        head = request(method, f"{session.path}/a", session.bearer, *HANDSHAKE, KEY, *more)
+        body = b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+        await connection.send(head + (chunk(body) + chunk(b"") if "chunked" in str(more) else body))
+        assert (await connection.head()).status == 200
+    assert [one.target for one in app.heard] == [b"/a"]
+    assert not app.heard[0].all("upgrade")
+
+
+async def test_a_connection_that_did_not_switch_is_not_used_again(app: Stage, node: Place, session: Session) -> None:
+    """What came behind the request is perhaps another one to the app, and its answer would be taken for the next."""
+
+    async def act(visit: Visit) -> None:
+        asked = await visit.head()
+        await visit.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n")
+        if asked.all("upgrade"):
+            assert await visit.reader.read() == b"early"  # of what would have been a websocket that is all
+            await visit.say(b"no")
+            await visit.writer.wait_closed()
+        else:
+            await visit.say(b"no")
+
+    app.act = act
+    async with connected(node) as connection:
+        await connection.send(request("GET", f"{session.path}/a", session.bearer, *HANDSHAKE, KEY) + b"early")
+        assert (await connection.answer()).status == 400
+    async with connected(node) as connection:
+        await connection.send(request("GET", f"{session.path}/b", session.bearer))
+        assert (await connection.answer()).status == 400
+    assert len(app.visits) == 2
 
 
 async def test_a_slow_websocket_holds_its_app_back(app_of_sockets: Echo, node: Place, session: Session) -> None:

@@ -111,6 +111,7 @@ def test_our_cookies_are_for_us_alone() -> None:
 def test_a_cookie_is_found_wherever_it_is_and_as_often() -> None:
     headers = [(b"Cookie", b"a=1; k=x"), (b"COOKIE", b"k=y=z;kk=2; k ; K=3")]
     assert cookie_of([value for _, value in headers], b"k") == [b"x", b"y=z", b""]
+    assert cookie_of([b"k=" + b"x" * 257, b"k=" + b"x" * 256], b"k") == [b"x" * 256]
 
 
 # Answers.
@@ -206,6 +207,9 @@ def test_a_service_worker_never_gets_more_than_the_prefix(said: bytes) -> None:
         b"Set-Login",
         b"X-Accel-Redirect",
         b"X-Sendfile",
+        b"X-Sendfile-Temporary",
+        b"X-Reproxy-File",
+        b"X-LiteSpeed-Location",
     ],
 )
 def test_the_app_speaks_neither_for_the_origin_nor_to_the_proxy_in_front_of_us(name: bytes) -> None:
@@ -230,6 +234,7 @@ def test_trailers_say_nothing_that_belongs_into_a_head() -> None:
 
 def test_an_origin_is_scheme_and_authority() -> None:
     assert origin_of("HTTPS://Drs.Example.org:8443/x?y") == b"https://drs.example.org:8443"
+    assert origin_of("http://[") == b""
 
 
 # How an answer ends.
