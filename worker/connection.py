@@ -136,6 +136,10 @@ class Connection(asyncio.Protocol):
 
     # The parser's calls.
 
+    def on_message_begin(self) -> None:
+        if self._errand is None:
+            self._transport.abort()  # nobody asked: the next request would get what follows
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value)
         if self._size <= MAX_FIELDS:
@@ -180,7 +184,9 @@ class Connection(asyncio.Protocol):
     # ──
 
     def _body(self, data: Buffer) -> None:
-        if self._errand is not None and not self._errand.body(data) and not self._is_paused:
+        if self._errand is None:
+            self._transport.abort()
+        elif not self._errand.body(data) and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
 

@@ -404,6 +404,7 @@ class Caller(asyncio.Protocol):
 
     def _give_up(self) -> "Gateway":
         self._is_given_up = True
+        self.resume_reading()
         self._gateway.callers.discard(self)
         return self._gateway
 

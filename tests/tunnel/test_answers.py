@@ -214,3 +214,24 @@ async def test_an_answer_that_is_cut_short_resets_the_connection(
         await connection.send(asking.replace(b"HTTP/1.1", f"HTTP/{version}".encode(), 1))
         with pytest.raises(ConnectionResetError):
             await connection.rest()
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nst", b"HTTP/1.1 404 Not Found\r\nX: "])
+async def test_what_an_app_says_beyond_its_answer_is_nobodys(
+    more: bytes, app: Stage, node: Place, session: Session
+) -> None:
+    """Whoever asks next would get it; and a body without a head would end the tunnel."""
+
+    async def act(visit: Visit) -> None:
+        kept = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        while True:
+            app.heard.append(await visit.request())
+            await visit.say(kept + more if len(app.heard) == 1 else b"ale" + kept if visit is app.visits[0] else kept)
+
+    app.act = act
+    async with connected(node) as connection:
+        for _ in range(2):
+            await connection.send(request("GET", f"{session.path}/", session.bearer))
+            answer = await connection.answer()
+            assert (answer.status, answer.body) == (200, b"ok")
+    assert session.is_connected
