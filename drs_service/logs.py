@@ -15,8 +15,9 @@ def configure(level: str) -> None:
     ]
     console = sys.stderr.isatty()
     rendered: list[structlog.typing.Processor] = (
-        # What it says of exceptions otherwise has the values of all variables, and secrets among them.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        # What it says of exceptions otherwise has the values of all variables, and secrets among them; and what others
+        # say, an agent why it leaves, could have sequences that steer a terminal.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
