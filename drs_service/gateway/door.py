@@ -55,10 +55,10 @@ class Door(asyncio.Protocol):
         handshake = self._handshake
         handshake.receive_data(data)
         for event in handshake.events_received():
-            if isinstance(event, Request):
+            if isinstance(event, Request) and not handshake.eof_sent:  # else what came behind it is no websocket's
                 self._transport.pause_reading()
                 self._joining = asyncio.create_task(self._join(event))
-        if handshake.handshake_exc is not None and self._joining is None:
+        if handshake.eof_sent and self._joining is None:
             self._answer()
             self._transport.close()
 

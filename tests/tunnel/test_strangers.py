@@ -102,6 +102,15 @@ async def test_nobody_else_joins(node: Place, session: Session, cluster: Cluster
     assert session.is_connected
 
 
+async def test_what_comes_before_the_door_is_open_closes_it(node: Place, cluster: Cluster) -> None:
+    session = cluster.session()
+    lines = [f"{name}: {value}" for name, value in credentials(session.join_token).items()]
+    async with connected(node) as connection:
+        await connection.send(request("GET", "/tunnel", *lines, *DIAL) + request("GET", "/livez"))
+        assert await connection.rest() == b""
+    assert not session.is_connected
+
+
 async def test_an_agent_that_joins_and_never_speaks_holds_nothing(node: Place, cluster: Cluster) -> None:
     session = cluster.session()
     lines = [f"{name}: {value}" for name, value in credentials(session.join_token).items()]
