@@ -75,7 +75,10 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._errand = None
-        self._transport.close()
+        if self.is_full:  # an app that takes nothing more, and has answered, would keep it open for ever
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         self._errand = None

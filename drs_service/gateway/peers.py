@@ -78,13 +78,17 @@ class Cable(asyncio.Protocol):
 
     def carry(self, link: Link) -> None:
         self.link = link
+        if self._transport.is_closing():  # by now: nobody says so any more
+            asyncio.get_running_loop().call_soon(link.lost, "the connection ended")
+            return
         early, self._early = self._early, b""
         if early:
             link.received(early)
         self._transport.resume_reading()
 
     def write(self, message: list[Buffer]) -> None:
-        self._transport.writelines(message)
+        if not self._transport.is_closing():
+            self._transport.writelines(message)
 
     def close(self) -> None:
         self._transport.close()
