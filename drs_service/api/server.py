@@ -17,7 +17,7 @@ from drs_service.api.errors import Error, told
 from drs_service.errors import HeadersTooLarge
 
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
-MAX_FIELDS = 128 * 1024  # bytes of a request's fields, those behind its body included
+MAX_FIELDS = 512 * 1024  # bytes of a request's fields, those behind its body included
 LEAVING = "drs_service.leaving"  # an extension of ASGI
 
 

@@ -433,6 +433,7 @@ def fields_of(headers: Headers) -> Fields:
         bearer=heads.bearer(telling[b"authorization"][0]) if b"authorization" in telling else None,
         length=length,
         has_body=has_body,
+        came_through=b"x-forwarded-for" in telling or b"via" in telling,
         is_coded=telling.get(b"transfer-encoding", [b"chunked"])[0].strip().lower() != b"chunked",
         # RFC 6455 4.1: it is a GET without a body.
         asks_for_websocket=not has_body

@@ -51,6 +51,8 @@ class Fields(msgspec.Struct, kw_only=True):
     asks_for_websocket: bool
     is_coded: bool
     """Its body is coded for the transfer in more ways than in chunks: only these are undone here."""
+    came_through: bool
+    """Through a proxy."""
     for_app: tuple[str, bytes | None, Headers] | None = None
     """What the app gets of them, for a session and the secret that it does not get."""
 
@@ -225,7 +227,9 @@ class Exchange:
         headers = heads.of_answer(headers, self._gateway.prefix(self._request.session_id), self._origins())
         try:
             if not is_final(status):
-                self._caller.write(self._answer.interim(status, headers))
+                # RFC 8297 3: to many proxies a hint is the answer, and they wait for its end.
+                if status == 100 or not self._request.fields.came_through:
+                    self._caller.write(self._answer.interim(status, headers))
                 return
             self.waits = False
             self._status = status

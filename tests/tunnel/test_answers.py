@@ -111,6 +111,14 @@ async def test_an_app_says_go_on_and_gives_hints(app: Stage, node: Place, sessio
         assert (await connection.answer()).body == b"ok"
 
 
+async def test_a_proxy_gets_no_hints(app: Stage, session: Session, cluster: Cluster) -> None:
+    """To nginx before 1.29 one is the answer, and it waits for its end."""
+    app.answers(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+    async with connected(Place(int(cluster.url.rpartition(":")[2]))) as connection:
+        await connection.send(request("GET", f"{session.path}/", session.bearer))
+        assert (await connection.answer()).status == 200
+
+
 async def test_an_app_refuses_before_the_body_is_sent(app: Stage, node: Place, session: Session) -> None:
     async def act(visit: Visit) -> None:
         await visit.head()
