@@ -314,7 +314,10 @@ def agent(
             service, join_token, app, state_dir=settings.state_dir, beside=beside, on_linked=lambda: None
         )
 
-    click.echo(f"The session has ended: {run(stand())}.")
+    if reason := run(stand()):
+        click.echo(f"The session has ended: {reason}.")
+    else:
+        click.echo("The agent has ended. The service was not there to be told: the session goes on for a while.")
 
 
 @command("resolve")

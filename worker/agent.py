@@ -12,6 +12,7 @@ import contextlib
 import gc
 import os
 import random
+import re
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
@@ -24,7 +25,7 @@ from drs_service.allocating import keep_freed
 from drs_service.errors import DirectoryUnreachable, JoinRefused, SessionEnded, TunnelAbsent
 from drs_service.tunnel.frames import VERSION, End, Hello, Leaving, Left
 from drs_service.tunnel.link import Link
-from worker.dialling import Wire, dial
+from worker.dialling import Wire, dial, tunnel_url
 from worker.target import Target
 
 log = structlog.get_logger()
@@ -43,9 +44,9 @@ BUSY_PATIENCE = 10.0
 class Credential:
     """What the agent says each time it dials. It is its own making, and is kept for the same agent started again."""
 
-    def __init__(self, directory: Path, service: str, join_token: str) -> None:
-        """DirectoryUnreachable."""
-        name = sha256(f"{service} {join_token}".encode()).hexdigest()[:32]
+    def __init__(self, directory: Path, url: str, join_token: str) -> None:
+        """url: what is dialled. DirectoryUnreachable."""
+        name = sha256(f"{url} {join_token}".encode()).hexdigest()[:32]
         self._path = directory / "agents" / name
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -68,11 +69,12 @@ class Credential:
 
 
 class Agent:
-    def __init__(self, service: str, join_token: str, credential: Credential, target: Target) -> None:
+    def __init__(self, url: str, join_token: str, credential: Credential, target: Target) -> None:
+        """url: what is dialled."""
         self._running = 0
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """At which the app is reached through the session, once the service has said so; empty if it did not."""
-        self._service = service
+        self._dialled_url = url
         self._join_token = join_token
         self._credential = credential
         self._target = target
@@ -85,7 +87,10 @@ class Agent:
         self._stopped_by = ""
 
     async def run(self, *, on_linked: Callable[[], None]) -> str:
-        """Serve until the session ends or `leave` is called. Why, for people. JoinRefused, SessionEnded."""
+        """Serve until the session ends or `leave` is called. Why the session ended, for people; empty if it goes on.
+
+        JoinRefused, SessionEnded.
+        """
         dialling = asyncio.create_task(self._keep_dialled(on_linked))
         dialling.add_done_callback(self._dialled)
         try:
@@ -97,7 +102,7 @@ class Agent:
                 link.close()
         if self._fault is not None:
             raise self._fault
-        return self._stopped_by or "left"
+        return self._stopped_by
 
     def tell(self, running: int) -> None:
         """So much work is under way in the app, besides requests. The service knows it at once."""
@@ -118,6 +123,7 @@ class Agent:
                     await asyncio.sleep(LOOK)
         for link in self._links:
             link.go_away(Leaving.LEFT)
+            self._stopped_by = stopped_by or "left"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_PATIENCE):
                 while self._links:  # noqa: ASYNC110  # the node closes them when it has heard
@@ -130,7 +136,7 @@ class Agent:
         while not self._is_leaving:
             self._is_dialling = True
             try:
-                wire = await dial(self._service, self._credential.text, self._join_token)
+                wire = await dial(self._dialled_url, self._credential.text, self._join_token)
             except (JoinRefused, SessionEnded) as error:
                 self._credential.forget()
                 self._end(error)
@@ -145,13 +151,18 @@ class Agent:
             self._is_dialling = False
             self._must_dial.clear()  # whatever has become of the one before
             self._link(wire)
-            log.info("connected", service=self._service)
+            log.info("connected", url=self._dialled_url)
             on_linked()
             await self._must_dial.wait()
             # One that was lost at once was none: do not hammer.
             attempts = 0 if loop.time() - since > STEADY else attempts + 1
             if attempts > 1:
                 await asyncio.sleep(delay_of(attempts, most=MOST_DELAY_LET_IN))
+
+    def _dialled(self, task: "asyncio.Task[None]") -> None:
+        """Nobody dials any more: whatever stopped it must not be kept from whoever waits."""
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._end(error)
 
     def _link(self, wire: Wire) -> None:
         hello = Hello(version=VERSION, target=self._target.address.origin, software="drs-service agent")
@@ -200,10 +211,6 @@ class Agent:
             log.warning("the connection is lost", reason=reason)
             self._must_dial.set()
 
-    def _dialled(self, dialling: asyncio.Task[None]) -> None:
-        if not dialling.cancelled() and isinstance(fault := dialling.exception(), Exception):
-            self._end(fault)
-
     def _end(self, fault: Exception) -> None:
         self._fault = fault
         self._is_over.set()
@@ -240,17 +247,21 @@ async def run(
     beside: Beside | None,
     on_linked: Callable[[], None],
 ) -> str:
-    """An agent, until its session ends or SIGTERM or SIGINT. Why it ended, for people. JoinRefused, SessionEnded.
+    """An agent, until its session ends or SIGTERM or SIGINT. Why the session ended, for people; empty if it goes on.
 
+    JoinRefused, SessionEnded, SettingsInvalid, DirectoryUnreachable.
     beside: what goes on as long as the agent does; if that fails, the agent ends with its error.
     """
+    url = tunnel_url(service)
+    if re.fullmatch("[!-~]+", join_token) is None:
+        raise JoinRefused("A join token is in one line, of visible characters of ASCII.")
     keep_freed()
     # As in a web process: what is there by now stays, and little of what comes has cycles.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    credential = Credential(state_dir, service, join_token)
-    agent = Agent(service, join_token, credential, target)
+    credential = Credential(state_dir, url, join_token)
+    agent = Agent(url, join_token, credential, target)
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: leaving.add(asyncio.create_task(agent.leave())))

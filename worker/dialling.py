@@ -81,9 +81,15 @@ class Wire(ClientConnection):
 
 def tunnel_url(service: str) -> str:
     """Of the endpoint that agents dial. SettingsInvalid."""
-    parts = urlsplit(service)
+    try:
+        parts = urlsplit(service)
+        _ = parts.port, service.encode()  # ValueError for what is none
+    except ValueError as error:
+        raise SettingsInvalid(f"{service} is not the URL of a service: {error}") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise SettingsInvalid(f"{service} is not the URL of a service.")
+    if "@" in parts.netloc:
+        raise SettingsInvalid("The URL of a service has no password in it.")
     scheme = "wss" if parts.scheme == "https" else "ws"
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/tunnel"
 
@@ -95,8 +101,8 @@ class Dialling(connect):
         return exc
 
 
-async def dial(service: str, credential: str, join_token: str | None) -> Wire:
-    """A connection to a node of the service that lets us in. JoinRefused, SessionEnded, TunnelAbsent for all else.
+async def dial(url: str, credential: str, join_token: str | None) -> Wire:
+    """A connection to a node that lets us in, at `tunnel_url`. JoinRefused, SessionEnded, TunnelAbsent for all else.
 
     SettingsInvalid where another try would bring the same.
     """
@@ -105,7 +111,7 @@ async def dial(service: str, credential: str, join_token: str | None) -> Wire:
         fields["Drs-Join-Token"] = join_token
     try:
         connection = await Dialling(
-            tunnel_url(service),
+            url,
             create_connection=Wire,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             additional_headers=fields,
@@ -118,7 +124,7 @@ async def dial(service: str, credential: str, join_token: str | None) -> Wire:
     except InvalidStatus as error:
         raise refused(error) from error
     except (ImportError, ValueError, InvalidProxy) as error:  # of a proxy or an address that is none
-        raise SettingsInvalid(f"{service} cannot be dialled: {error}") from error
+        raise SettingsInvalid(f"{url} cannot be dialled: {error}") from error
     except (TimeoutError, OSError, InvalidHandshake, InvalidURI) as error:
         raise TunnelAbsent(f"The service is not reached: {str(error) or type(error).__name__}") from error
     assert isinstance(connection, Wire)
