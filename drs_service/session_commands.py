@@ -24,6 +24,20 @@ def read_span(_: click.Context, __: click.Parameter, text: str | None) -> int | 
     return int(found[1]) * UNITS[found[2]]
 
 
+def read_id(_: click.Context, __: click.Parameter, text: str) -> str:
+    if re.fullmatch("[0-9a-z]{1,64}", text, re.ASCII) is None:
+        raise click.BadParameter("is not the id of a session")
+    return text
+
+
+def read_text(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise click.BadParameter("is not UTF-8") from error
+    return text
+
+
 url_option = click.option("--url", help="The service (DRS_URL).")
 json_option = click.option("--json", "as_json", is_flag=True, help="What the service answers, as JSON.")
 secret_option = click.option(
@@ -39,8 +53,8 @@ def sessions() -> None:
 
 
 @sessions.command("create")
-@click.option("--name", help="For people.")
-@click.option("--target", help="What the agent will serve, such as http://127.0.0.1:8888.")
+@click.option("--name", callback=read_text, help="For people.")
+@click.option("--target", callback=read_text, help="What the agent will serve, such as http://127.0.0.1:8888.")
 @click.option("--max-life", "life", callback=read_span, metavar="SPAN", help="Its longest life: 30m, 4h, 2d (1d).")
 @click.option(
     "--idle", callback=read_span, metavar="SPAN", help="For how long nothing may move in it (as the service)."
@@ -58,7 +72,7 @@ def create(url: str | None, **options: Any) -> None:
 
 
 @sessions.command("show")
-@click.argument("session_id", metavar="ID")
+@click.argument("session_id", metavar="ID", callback=read_id)
 @secret_option
 @url_option
 @json_option
@@ -73,7 +87,7 @@ def show(session_id: str, secret_file: Path | None, url: str | None, as_json: bo
 
 
 @sessions.command("stop")
-@click.argument("session_id", metavar="ID")
+@click.argument("session_id", metavar="ID", callback=read_id)
 @secret_option
 @url_option
 @json_option
@@ -115,7 +129,13 @@ def service_url(settings: Settings, url: str | None) -> str:
 def secret(settings: Settings, path: Path | None) -> str:
     """Never an argument of a command: everybody on a machine can read those."""
     if path is not None:
-        return path.read_text().strip()
+        try:
+            found = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"The secret of the session cannot be read: {error}") from error
+        if not found:
+            raise click.UsageError(f"{path} is empty.")
+        return found
     if settings.session_secret is None:
         raise click.UsageError("Say the secret of the session: --secret-file PATH, or DRS_SESSION_SECRET.")
     return settings.session_secret.reveal()

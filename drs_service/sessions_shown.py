@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from drs_service.client.sessions import Created, Said, Session, Sessions
-from drs_service.errors import DrsServiceError, TargetExists
+from drs_service.errors import DirectoryUnreachable, DrsServiceError, TargetExists
 from drs_service.outgoing.transfers import open_transfers
 
 NO_TARGET = "http://127.0.0.1:PORT"
@@ -27,7 +28,7 @@ async def create(url: str, *, secret_file: Path | None, as_json: bool, **said: A
     except DrsServiceError as error:
         return error
     if as_json:
-        click.echo(made.json)
+        click.echo(made.json if secret_file is None else without_secret(made.json))
     else:
         show_created(made.read, url, secret_file)
     return None
@@ -35,7 +36,10 @@ async def create(url: str, *, secret_file: Path | None, as_json: bool, **said: A
 
 @contextmanager
 def kept_in(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """How to keep a secret in a new file that nobody else can read, made before there is one to lose. TargetExists."""
+    """How to keep a secret in a new file that nobody else can read, made before there is one to lose.
+
+    TargetExists, DirectoryUnreachable.
+    """
     if path is None:
         yield lambda _: None
         return
@@ -43,12 +47,21 @@ def kept_in(path: Path | None) -> Iterator[Callable[[str], None]]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise TargetExists(f"{path} is there already.") from error
+    except OSError as error:
+        raise DirectoryUnreachable(f"{path} cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "w") as file:
         try:
             yield lambda secret: print(secret, file=file, flush=True)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def without_secret(said: bytes) -> bytes:
+    """It is in its file, and nowhere else."""
+    members = msgspec.json.decode(said)
+    del members["secret"]
+    return msgspec.json.encode(members)
 
 
 def show_created(made: Created, url: str, secret_file: Path | None) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from drs_service import parts
@@ -13,10 +13,13 @@ from drs_service.domain.sessions import Session, State
 from drs_service.jobs_table import age
 from drs_service.settings import Settings
 
+ID_WIDTH = 16
+
 
 async def list_all(settings: Settings, *, ended: bool, as_json: bool) -> None:
     now = datetime.now(UTC)
-    table = Table("id", "name", "state", "for", "tunnel", "running", "active", "ends", box=None, pad_edge=False)
+    id_column = Column("id", min_width=ID_WIDTH)  # `show` needs the whole of it
+    table = Table(id_column, "name", "state", "for", "tunnel", "running", "active", "ends", box=None, pad_edge=False)
     async with parts.open_overseeing(settings) as overseeing:
         async for one in overseeing.sessions(ended=ended):
             if as_json:

@@ -44,15 +44,20 @@ def test_a_session_is_created_shown_stopped_and_listed(client: Client, serve: Se
     assert not any(word in listed.out for word in (secret, agent[5]))
 
 
-def test_a_secret_is_kept_in_a_file_of_its_own(client: Client) -> None:
+def test_a_secret_is_kept_in_a_file_of_its_own(client: Client, serve: Serve) -> None:
     path = client.directory / "secret"
-    made = client.well("sessions", "create", "--secret-file", path)
+    made = client.well("sessions", "create", "--name", "a name that leaves little room", "--secret-file", path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().strip() not in made.out
     session_id = made.lines[0].split()[1].rstrip(",")
-    assert client.well("sessions", "show", session_id, "--secret-file", path).lines[0].endswith(": created")
+    assert client.well("sessions", "show", session_id, "--secret-file", path).lines[0].endswith("room: created")
+    assert session_id in client.well("sessions", "list", "--data-dir", serve.data_dir).out
     again = client.run("sessions", "create", "--secret-file", path)
     assert (again.code, again.out) == (1, "") and "is there already" in again.err
+    another = client.directory / "another"
+    told = client.well("sessions", "create", "--secret-file", another, "--json")
+    assert another.read_text().strip() not in told.out
+    assert json.loads(told.out).keys() == {"session", "join_token", "link"}
     left = client.directory / "left"
     refused = client.run("sessions", "create", "--max-life", "400d", "--secret-file", left)
     assert (refused.code, left.exists()) == (1, False)
@@ -65,3 +70,19 @@ def test_what_is_wrong_is_said(client: Client) -> None:
     assert "Traceback" not in stranger.err
     unheard = client.run("sessions", "create", "--url", "http://127.0.0.1:1")
     assert unheard.code == 1 and "does not answer" in unheard.err
+
+
+def test_what_can_be_nothing_is_refused_in_words(client: Client) -> None:
+    (binary := client.directory / "binary").write_bytes(b"\xff")
+    (empty := client.directory / "empty").touch()
+    for code, word, said in (
+        (2, "is not UTF-8", ("create", "--name", "\udcff")),
+        (1, "cannot be written", ("create", "--secret-file", client.directory / "nowhere" / "secret")),
+        (2, "is not the id", ("show", "", "--secret-file", empty)),
+        (2, "is not the id", ("stop", "\udcff", "--secret-file", empty)),
+        (2, "cannot be read", ("show", "0" * 16, "--secret-file", binary)),
+        (2, "is empty", ("show", "0" * 16, "--secret-file", empty)),
+    ):
+        refused = client.run("sessions", *said)
+        assert (refused.code, refused.out) == (code, ""), said
+        assert word in refused.err and "Traceback" not in refused.err
