@@ -17,7 +17,7 @@ import click
 from drs_service.commands import Command, Commands, read_settings, run
 from drs_service.errors import DrsServiceError, SettingsInvalid
 from drs_service.processes import Bond
-from drs_service.session_commands import sessions
+from drs_service.session_commands import opening, opening_option, sessions
 from drs_service.settings import Settings
 
 
@@ -363,12 +363,19 @@ patience_option = click.option(
 @click.option("--chunk-size", type=click.IntRange(1), default=64, help="MiB sent in one request (64).")
 @click.option("--streams", type=click.IntRange(1, 64), default=1, help="Parts of one file sent at once (1).")
 @click.option("--direct", is_flag=True, help="Send past the service, to where it keeps the bytes.")
+@opening_option
 @parallel_option
 @patience_option
 @json_option
 @quiet_option
 def put(
-    paths: tuple[Path, ...], url: str | None, name: str | None, no_bundle: bool, parallel: int, **options: Any
+    paths: tuple[Path, ...],
+    url: str | None,
+    name: str | None,
+    no_bundle: bool,
+    secret_file: Path | None,
+    parallel: int,
+    **options: Any,
 ) -> None:
     """Send files to a service, and go on where an earlier try was cut short.
 
@@ -396,10 +403,11 @@ def put(
         patience=options["patience"],
     )
     tell = partial(telling.shown, as_json=options["as_json"], show="uri")
+    opens = opening(secret_file, [service])
 
     async def sent() -> bool:
         with telling.watching(quiet=options["quiet"]) as watcher:
-            async with open_transfers() as transfers:
+            async with open_transfers(opens) as transfers:
                 states = States(settings.state_dir)
                 putting = Putting(transfers, service, states, watcher, tell, how, parallel=parallel)
                 return await putting.put(paths, about, bundles=not no_bundle)
@@ -419,12 +427,14 @@ def put(
     default=86_400,
     help="Seconds to wait for bytes that are still prepared, such as brought back from an archive (86400).",
 )
+@opening_option
 @json_option
 @quiet_option
 def get(
     uris: tuple[str, ...],
     output: str | None,
     force: bool,
+    secret_file: Path | None,
     parallel: int,
     patience: float,
     wait: float,
@@ -449,10 +459,11 @@ def get(
     if output and len(uris) == 1 and not output.endswith("/") and not directory.is_dir():
         directory, name = directory.parent, directory.name
     tell = partial(telling.shown, as_json=as_json, show="path")
+    opens = opening(secret_file, uris)
 
     async def fetched() -> bool:
         with telling.watching(quiet=quiet) as watcher:
-            async with open_transfers() as transfers, parts.open_resolver(settings) as resolver:
+            async with open_transfers(opens) as transfers, parts.open_resolver(settings) as resolver:
                 getting = Getting(
                     transfers,
                     resolver.resolve,

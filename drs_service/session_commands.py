@@ -2,8 +2,9 @@
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,10 @@ from drs_service.commands import Commands, read_settings, run
 from drs_service.errors import DrsServiceError
 from drs_service.settings import Settings, is_http_url
 
+if TYPE_CHECKING:
+    from drs_service.outgoing.transfers import Opening
+
+BELOW_A_SESSION = re.compile(r"https?://[^?#]*/socket/[0-9a-z]{1,64}(?=[/?#]|$)", re.ASCII | re.IGNORECASE)
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -44,6 +49,13 @@ secret_option = click.option(
     "--secret-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Where its secret is; otherwise it is DRS_SESSION_SECRET.",
+)
+
+
+opening_option = click.option(
+    "--secret-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Where the secret of the session is, for https://…/socket/ID.",
 )
 
 
@@ -129,13 +141,30 @@ def service_url(settings: Settings, url: str | None) -> str:
 def secret(settings: Settings, path: Path | None) -> str:
     """Never an argument of a command: everybody on a machine can read those."""
     if path is not None:
-        try:
-            found = path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.UsageError(f"The secret of the session cannot be read: {error}") from error
-        if not found:
-            raise click.UsageError(f"{path} is empty.")
-        return found
+        return secret_in(path)
     if settings.session_secret is None:
         raise click.UsageError("Say the secret of the session: --secret-file PATH, or DRS_SESSION_SECRET.")
     return settings.session_secret.reveal()
+
+
+def secret_in(path: Path) -> str:
+    try:
+        found = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"The secret of the session cannot be read: {error}") from error
+    if re.fullmatch("[!-~]+", found) is None:
+        raise click.UsageError(f"{path} is not the secret of a session.")
+    return found
+
+
+def opening(secret_file: Path | None, urls: Iterable[str]) -> "Opening | None":
+    """What opens the one session that URLs are below. Never the environment's: it would be shown to any URL."""
+    from drs_service.outgoing.transfers import Opening
+
+    if secret_file is None:
+        return None
+    match list({found[0] for url in urls if (found := BELOW_A_SESSION.match(url)) is not None}):
+        case [url]:
+            return Opening(url=url, secret=secret_in(secret_file))
+        case _:
+            raise click.UsageError("--secret-file is for URLs of one session: https://…/socket/ID.")

@@ -41,11 +41,24 @@ class Incoming:
     """Unavailable if they break off."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A secret that is shown to whatever is below a URL, and to nothing else."""
+
+    url: str
+    """Without a slash at its end."""
+    secret: str
+
+    def fits(self, url: str) -> bool:
+        return url.startswith((f"{self.url}/", f"{self.url}?")) or url == self.url
+
+
 class Transfers:
     """Every method raises Unavailable if there is no answer, and Forbidden for what is not a URL that can be asked."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, opening: Opening | None) -> None:
         self._session = session
+        self._opening = opening
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | AsyncIterable[Buffer] | None = None
@@ -71,7 +84,11 @@ class Transfers:
                 async with (
                     asyncio.timeout(ANSWER_SECONDS if isinstance(body, bytes) else IDLE_SECONDS) as idle,
                     self._session.request(
-                        method, readable(url), headers=headers, data=data, allow_redirects=False
+                        method,
+                        readable(url),
+                        headers=self._shown(url, headers.items()),
+                        data=data,
+                        allow_redirects=False,
                     ) as response,
                 ):
                     content = await response.read()
@@ -99,7 +116,7 @@ class Transfers:
         """The answer at the end of all redirects. headers go to the origin of the URL and to no other."""
         with translating(url):
             async with AsyncExitStack() as stack:
-                response = await follow(self._session, stack, url, headers, ours=ours)
+                response = await follow(self._session, stack, url, self._shown(url, headers), ours=ours)
                 yield Incoming(
                     url=str(response.url),
                     status=response.status,
@@ -107,9 +124,17 @@ class Transfers:
                     pieces=response.content.iter_any(),
                 )
 
+    def _shown(self, url: str, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The headers, and what opens the URL."""
+        opening = self._opening
+        if opening is None or not opening.fits(url):
+            return list(headers)
+        theirs = [(name, value) for name, value in headers if name.lower() != "authorization"]
+        return [*theirs, ("Authorization", f"Bearer {opening.secret}")]
+
 
 @asynccontextmanager
-async def open_transfers() -> AsyncIterator[Transfers]:
+async def open_transfers(opening: Opening | None = None) -> AsyncIterator[Transfers]:
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -118,4 +143,4 @@ async def open_transfers() -> AsyncIterator[Transfers]:
         read_bufsize=MIB,
         headers={**AGENT, "Accept-Encoding": "identity"},
     ) as session:
-        yield Transfers(session)
+        yield Transfers(session, opening)

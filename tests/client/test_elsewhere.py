@@ -226,3 +226,25 @@ async def test_a_drs_uri_leads_to_the_bytes(client: Client, there: Elsewhere, tm
         done = await got(client, "drs://pre:a", "drs://other:a", "--json")
     assert (done.code, sorted(one.get("code", "fine") for one in done.objects)) == (1, ["fine", "identifier_unknown"])
     assert (client.directory / "a").read_bytes() == CONTENT
+
+
+async def test_the_secret_of_a_session_is_shown_below_it_alone(client: Client, there: Elsewhere) -> None:
+    """The bytes are on the same server, but not in the session."""
+    (secret := client.directory / "secret").write_text("s3cret\n")
+    inside = "/socket/0123abcd"
+
+    async def described(_: web.Request) -> web.StreamResponse:
+        return web.json_response(drs_object(there))
+
+    there.kept[f"{inside}{OBJECTS}a"] = described
+    url = there.at(f"{inside}{OBJECTS}a")
+    done = await got(client, url, "--secret-file", str(secret))
+    assert done.code == 0, done
+    assert [(one.path, one.headers.get("Authorization")) for one in there.asked] == [
+        (f"{inside}{OBJECTS}a", "Bearer s3cret"),
+        ("/bytes", None),
+    ]
+    for others in ([there.at("/bytes")], [url, there.at("/socket/another/a")]):
+        refused = await got(client, *others, "--secret-file", str(secret))
+        assert refused.code == 2 and "URLs of one session" in refused.err
+    assert len(there.asked) == 2

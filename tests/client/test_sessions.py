@@ -81,7 +81,7 @@ def test_what_can_be_nothing_is_refused_in_words(client: Client) -> None:
         (2, "is not the id", ("show", "", "--secret-file", empty)),
         (2, "is not the id", ("stop", "\udcff", "--secret-file", empty)),
         (2, "cannot be read", ("show", "0" * 16, "--secret-file", binary)),
-        (2, "is empty", ("show", "0" * 16, "--secret-file", empty)),
+        (2, "is not the secret", ("show", "0" * 16, "--secret-file", empty)),
     ):
         refused = client.run("sessions", *said)
         assert (refused.code, refused.out) == (code, ""), said

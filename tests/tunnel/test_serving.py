@@ -1,14 +1,16 @@
 """`drs-service agent --serve`: this service itself, where nobody can reach it."""
 
+import json
 import secrets
 import signal
+import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
 from drs_service.outgoing.http import open_http
-from tests.support.serve import alive, family, wait_until
+from tests.support.serve import COMMAND, alive, family, wait_until
 from tests.support.server import Service
 from tests.support.tunnel import PATIENCE, Agent, Cluster, Session
 from worker.serving import LATELY, Moving, Upload, unfinished
@@ -30,9 +32,12 @@ def gone(agent: Agent, processes: list[int]) -> bool:
     return not alive(agent.pid) and not any(alive(pid) for pid in processes)
 
 
-def test_the_service_itself_is_served_and_ends_with_its_agent(cluster: Cluster, data_dir: Path) -> None:
+def test_the_service_itself_is_served_and_ends_with_its_agent(
+    cluster: Cluster, data_dir: Path, own_environment: dict[str, str]
+) -> None:
     session = cluster.session()
     agent = cluster.agent(session, None, "--data-dir", str(data_dir))
+    env = {**own_environment, "XDG_STATE_HOME": str(data_dir)}
     wait_until(lambda: session.is_connected)
     with opened(session, cluster.url) as client:
         # It may not answer yet: what is asked waits until it does.
@@ -51,6 +56,12 @@ def test_the_service_itself_is_served_and_ends_with_its_agent(cluster: Cluster, 
         agent.run("--data-dir", str(data_dir))
         read = client.get(method["access_url"]["url"])
         assert (read.status_code, read.content) == (200, b"hello")
+        # What comes along knows how to say the secret.
+        (secret := data_dir / "secret").write_text(session.secret)
+        said = ["--url", cluster.url + session.path, "--secret-file", str(secret), "--json"]
+        done = subprocess.run([*COMMAND, "put", *said, str(secret)], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert client.get(f"/data/{json.loads(done.stdout)['id']}").text == session.secret
         # An upload that is not finished is work.
         wait_until(lambda: session.show()["running"] == 1)
 
