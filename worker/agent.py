@@ -194,7 +194,7 @@ class Agent:
                 if link is self._newest:
                     log.info("the node ends; dialling another one")
                     self._must_dial.set()
-            case Leaving.STOPPED:
+            case Leaving.STOPPED if not self._is_leaving:  # it is said until this end has gone
                 log.info("the session stops", reason=left.reason)
                 self._ending = asyncio.create_task(self.leave(stopped_by=left.reason or "stopped"))
             case Leaving.SUPERSEDED if link is self._newest and not (

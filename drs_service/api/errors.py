@@ -83,6 +83,9 @@ STATUS: dict[type[DrsServiceError], int] = {
 # What the framework refuses before any of our code is asked.
 FRAMEWORK_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 
+# As it says that there is no body: the name of the argument that it would have been.
+NO_BODY = "data: 'data'"
+
 RETRY_AFTER = "5"  # seconds
 TRY_AGAIN = {202, 423, 429, 503, 507}
 NO_STORE = {"cache-control": "no-store"}
@@ -146,6 +149,8 @@ def fault_of(error: HTTPException) -> str:
     """What the framework finds wrong, with the members that it is about."""
     faults = [one for one in error.extra or () if isinstance(one, dict)] if isinstance(error.extra, list) else []
     said = [": ".join(filter(None, (str(one.get("key") or ""), str(one.get("message") or "")))) for one in faults]
+    if said == [NO_BODY]:
+        return "The request has no body. It needs one of JSON."
     return f"The request is not valid: {'; '.join(said)}" if said else error.detail
 
 

@@ -11,14 +11,15 @@ import email.utils
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import msgspec
 from websockets.datastructures import Headers as Fields
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from drs_service.api.bearer import bearer_in
-from drs_service.api.errors import told
-from drs_service.errors import DrsServiceError, JoinRefused
+from drs_service.api.errors import Error, told
+from drs_service.errors import DrsServiceError, JoinRefused, Rejected
 from drs_service.tunnel.frames import SUBPROTOCOL, Buffer
 from drs_service.tunnel.link import Link
 from drs_service.tunnel.messages import Messages
@@ -109,7 +110,9 @@ class Door(asyncio.Protocol):
                     raise JoinRefused
                 held = await self._gateway.attached(credential or "", tokens[0] if tokens else None)
             except DrsServiceError as error:
-                response = refusal(error)
+                response = refusal(*told(error))
+        else:
+            response = no_websocket(response)
         self._joining = None
         if self._transport.is_closing():
             if held is not None:
@@ -150,8 +153,17 @@ class Door(asyncio.Protocol):
             asyncio.get_running_loop().call_later(CLOSE_PATIENCE, self._transport.abort)
 
 
-def refusal(error: DrsServiceError) -> Response:
-    code, body = told(error)
+def no_websocket(said: Response) -> Response:
+    """What the library finds wrong with the handshake, in the shape of our errors."""
+    message, *_ = said.body.decode("utf-8", "replace").splitlines()
+    fault = Error(msg=message, status_code=said.status_code, code=Rejected.code)
+    response = refusal(said.status_code, msgspec.json.encode(fault))
+    if said.status_code == HTTPStatus.UPGRADE_REQUIRED:
+        response.headers["Upgrade"] = "websocket"  # RFC 9110 15.5.22
+    return response
+
+
+def refusal(code: int, body: bytes) -> Response:
     status = HTTPStatus(code)
     fields = Fields(
         {

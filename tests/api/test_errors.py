@@ -199,6 +199,13 @@ async def test_a_slash_that_is_encoded_is_no_border_of_a_path(service: Service, 
     assert (await client.get(f"/ga4gh/drs/v1/objects/{object_id}")).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/sessions", "/ga4gh/drs/v1/objects"])
+async def test_that_there_is_no_body_is_said(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert "no body" in answer.json()["msg"]
+
+
 async def test_a_body_of_too_many_values_is_refused(client: httpx.AsyncClient) -> None:
     body = b'{"candidates": [' + b"[]," * 1_000_000 + b"[]]}"
     headers = {"Content-Type": "application/json"}

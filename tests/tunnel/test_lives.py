@@ -59,6 +59,7 @@ async def test_a_session_that_is_stopped_ends_its_agent(cluster: Cluster) -> Non
         assert (await asking).body == b"ok"
     assert await asyncio.to_thread(agent.wait) == 0
     assert "The session has ended: stopped." in agent.told
+    assert agent.told.count("the session stops") == 1
     assert await ended(session) == "stopped"
 
 
