@@ -174,15 +174,16 @@ async def beat(connection: Connection, node_id: str, activities: Sequence[Activi
     ]
 
 
-# Why a session ends now, if it does. While a node is not heard of, nobody knows whether what it holds is idle: it may
-# have lost the database, and will tell.
+# Why a session ends now, if it does. Whether one is idle, the node knows that holds it ($2) and nobody else: it may
+# have seen something since its last word, or have lost the database, and will tell.
 DUE = f"""
     CASE
         WHEN state = 'stopping' THEN CASE WHEN state_at <= now() - interval '{GRACE} seconds' THEN reason END
         WHEN expires_at <= now() THEN 'expired'
         WHEN state = 'created' THEN CASE WHEN join_by <= now() THEN 'never_joined' END
         WHEN node_id IS NULL AND tunnel_at <= now() - $1::interval THEN 'agent_left'
-        WHEN running = 0 AND active_at <= now() - make_interval(secs => idle_seconds) AND (node_id IS NULL OR {HELD})
+        WHEN (node_id IS NULL OR node_id = $2)
+            AND running = 0 AND active_at <= now() - make_interval(secs => idle_seconds)
             THEN 'idle'
     END
 """
@@ -215,6 +216,6 @@ async def end_due(connection: Connection, node_id: str, *, lost: timedelta) -> l
             state=State(row["state"]),
             reason=Reason(row["reason"]),
         )
-        for row in await connection.fetch(END, lost)
+        for row in await connection.fetch(END, lost, node_id)
         if row["node_id"] == node_id
     ]

@@ -225,29 +225,40 @@ async def test_a_node_that_dies_holds_nothing_and_one_that_was_only_cut_off_goes
     assert await shown(sessions, made) == (State.CONNECTED, None, False)
 
 
-DUE: dict[str, tuple[dict[str, str], Reason]] = {
-    "its life is over": ({"expires_at": "1 second"}, Reason.EXPIRED),
-    "it is idle": ({"active_at": "2 hours"}, Reason.IDLE),
-}
-
-
-@pytest.mark.parametrize(("times", "reason"), DUE.values(), ids=DUE)
 async def test_who_is_due_is_told_by_the_node_that_holds_it(
-    sessions: Sessions, tunnels: Tunnels, connection: Connection, times: dict[str, str], reason: Reason
+    sessions: Sessions, tunnels: Tunnels, connection: Connection
 ) -> None:
     one, two = await tunnels.enlist(ADDRESS), await tunnels.enlist("127.0.0.1:9001")
     made, credential, held = await attached(sessions, tunnels, one)
     alone, _, left = await attached(sessions, tunnels, one)
     await tunnels.detach(left, left=False)
-    await ago(connection, made, **times)
-    await ago(connection, alone, **times)
+    await ago(connection, made, expires_at="1 second")
+    await ago(connection, alone, expires_at="1 second")
     # Whichever node finds it; of many that look at once each session is ended by one.
     await asyncio.gather(*(tunnels.beat(two, []) for _ in range(4)))
-    assert await shown(sessions, made) == (State.STOPPING, reason, True)
-    assert await shown(sessions, alone) == (State.ENDED, reason, False)
-    assert await tunnels.beat(one, [seen(held)]) == [about(held, Fate.STOPPING, reason)]
+    assert await shown(sessions, made) == (State.STOPPING, Reason.EXPIRED, True)
+    assert await shown(sessions, alone) == (State.ENDED, Reason.EXPIRED, False)
+    assert await tunnels.beat(one, [seen(held)]) == [about(held, Fate.STOPPING, Reason.EXPIRED)]
     with pytest.raises(SessionEnded):
         await tunnels.attach(two, credential, None)
+
+
+async def test_that_a_session_is_idle_its_own_node_knows(
+    sessions: Sessions, tunnels: Tunnels, connection: Connection
+) -> None:
+    """What it has seen since its last word, nobody else does."""
+    one, two = await tunnels.enlist(ADDRESS), await tunnels.enlist("127.0.0.1:9001")
+    made, _, held = await attached(sessions, tunnels, one)
+    alone, _, left = await attached(sessions, tunnels, one)
+    await tunnels.detach(left, left=False)
+    await ago(connection, made, active_at="2 hours")
+    await ago(connection, alone, active_at="2 hours")
+    await tunnels.beat(two, [])
+    assert await shown(sessions, made) == (State.CONNECTED, None, True)
+    assert await shown(sessions, alone) == (State.ENDED, Reason.IDLE, False)
+    assert await tunnels.beat(one, [seen(held, running=1)]) == []
+    await ago(connection, made, active_at="2 hours")
+    assert await tunnels.beat(one, [seen(held)]) == [about(held, Fate.STOPPING, Reason.IDLE)]
 
 
 async def test_nothing_is_due_before_its_time(sessions: Sessions, tunnels: Tunnels, connection: Connection) -> None:
