@@ -106,12 +106,12 @@ FIND = f"""
         SELECT hash FROM session_keys
         WHERE session_id = sessions.id AND kind = 'visit' AND expires_at > now()
     ) AS visits
-    FROM sessions WHERE id = $1 AND state <> 'ended'
+    FROM sessions WHERE id = $1
 """  # noqa: S608  # of constants
 
 
 async def find(connection: Connection, session_id: str) -> Whereabouts | None:
-    """None if there is no such session, or it has ended."""
+    """None if there is no such session."""
     row = await connection.fetchrow(FIND, session_id)
     if row is None:
         return None

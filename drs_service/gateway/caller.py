@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import httptools
 import structlog
 
-from drs_service.errors import DrsServiceError, HeadersTooLarge, RequestLineTooLong, SessionNotFound
+from drs_service.api.errors import told
+from drs_service.errors import DrsServiceError, HeadersTooLarge, Rejected, RequestLineTooLong, SessionNotFound
+from drs_service.gateway.answering import last
 from drs_service.gateway.exchange import Exchange, Fields, Request
 from drs_service.tunnel import heads
 from drs_service.tunnel.frames import Buffer, Headers
@@ -33,6 +35,7 @@ TOGETHER = 16 * 1024  # bytes that are copied, so that they are written at once
 HEAD_PATIENCE = 30.0  # seconds for a request's head to arrive
 KEEP_ALIVE = 75.0  # seconds that an idle connection is kept: beyond the 60 s for which proxies commonly keep theirs
 MAX_UNHEARD = MAX_TARGET + MAX_FIELDS  # bytes that the parser may gather of one field
+NOT_HTTP = "The request is not HTTP."
 REST_PATIENCE = 30.0  # seconds, and
 REST_MOST = 64 * 1024**2  # bytes of a body that are read to no purpose, so that the answer is
 
@@ -227,11 +230,11 @@ class Caller(asyncio.Protocol):
             log.exception("a request was not heard")
             self.abort()
         except httptools.HttpParserError:
-            self._refuse(self._gateway.not_http())
+            self._refuse(Rejected(NOT_HTTP))
         else:
             self._is_plain = self._in_message and self._length > 0
             if self._unheard > MAX_UNHEARD:
-                self._refuse(self._gateway.too_large())
+                self._refuse(HeadersTooLarge())
 
     def _feed_plain(self, data: bytes) -> None:
         """What is left of a body whose length is known needs no parser."""
@@ -277,7 +280,7 @@ class Caller(asyncio.Protocol):
         if self._is_other_upgrade():
             return
         if self._fields.is_coded:
-            self._refuse(self._gateway.not_http())
+            self._refuse(Rejected(NOT_HTTP))
             return
         request, fault = self._asked()
         self._exchange = exchange = Exchange(self._gateway, self, request)
@@ -359,7 +362,7 @@ class Caller(asyncio.Protocol):
         if self._is_other_upgrade():
             if self._size > MAX_FIELDS or len(self._url) > MAX_TARGET:
                 # Not all of them were kept: without its length a body would be taken for a request.
-                self._refuse(self._gateway.too_large())
+                self._refuse(HeadersTooLarge())
                 return
             # Read once more without that field: a body may follow, which the parser takes for the other protocol.
             version = self._parser.get_http_version().encode("ascii")
@@ -379,14 +382,15 @@ class Caller(asyncio.Protocol):
             if not exchange.is_switched:
                 self.pause_reading()  # until the app has said what it makes of it
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, error: DrsServiceError) -> None:
         """Of what comes nothing more can be made out."""
-        if self._exchange is not None and not self._exchange.is_over:
-            self._exchange.cancel()
-            self.abort()
+        exchange = self._exchange
+        if exchange is not None and not exchange.is_over:
+            self._is_leaving = True
+            exchange.fail(error)
             return
-        if self._exchange is None and not self._is_leaving:
-            self.write(answer)
+        if exchange is None and not self._is_leaving:
+            self.write(last(*told(error)))
         self._close()
 
     def _close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from drs_service.api.errors import told
 from drs_service.errors import (
@@ -24,6 +25,8 @@ from drs_service.tunnel.link import Link
 if TYPE_CHECKING:
     from drs_service.gateway.caller import Caller
     from drs_service.gateway.gateway import Gateway
+
+log = structlog.get_logger()
 
 ROUTE = "/socket/{session_id}"  # under which requests are counted
 RETRY_AFTER = b"2"  # seconds: an agent that lost its connection has another one soon
@@ -123,6 +126,10 @@ class Exchange:
             )
         except DrsServiceError as error:
             self.fail(error)
+            return
+        except Exception:  # whoever asked is to have an answer
+            log.exception("the way to a session was not found")
+            self.fail(DrsServiceError())
             return
         self._finding = None
         if not link.has_room(request.session_id):

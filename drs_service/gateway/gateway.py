@@ -7,15 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 
-from drs_service.api.errors import Error, told
 from drs_service.api.guard import Visitors
 from drs_service.api.metrics.tally import Tally
 from drs_service.db import changes
 from drs_service.errors import BindRefused, DrsServiceError, HeadersTooLarge, TargetTimeout, TunnelAbsent
-from drs_service.gateway.answering import last
 from drs_service.gateway.caller import Caller, claims
 from drs_service.gateway.door import Door
 from drs_service.gateway.exchange import Exchange
@@ -126,13 +123,6 @@ class Gateway:
 
     def head_too_large(self) -> DrsServiceError:
         return HeadersTooLarge()
-
-    def not_http(self) -> bytes:
-        error = Error(msg="The request is not HTTP.", status_code=400, code="bad_request")
-        return last(400, msgspec.json.encode(error))
-
-    def too_large(self) -> bytes:
-        return last(*told(self.head_too_large()))
 
     def look_at(self, exchange: Exchange, now: float) -> None:
         """End it if it takes too long."""

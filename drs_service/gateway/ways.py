@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from drs_service.db import changes
 from drs_service.domain.sessions import State
-from drs_service.errors import DatabaseUnavailable, SessionNotFound, TunnelAbsent, Unavailable
+from drs_service.errors import DatabaseUnavailable, SessionEnded, SessionNotFound, TunnelAbsent, Unavailable
 from drs_service.tunnel.link import Link
 from drs_service.usecases.bells import Bells
 from drs_service.usecases.tunnels import Held, Tunnels, Whereabouts
@@ -63,7 +63,8 @@ class Ways:
         return self._linked(known.where)
 
     async def find(self, session_id: str, secrets: Sequence[bytes], *, since: float, refused: bool = False) -> Link:
-        """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; TunnelAbsent.
+        """The link, waiting for an agent that may come back. SessionNotFound, also for a stranger; SessionEnded;
+        TunnelAbsent.
 
         since: the loop's time from which on the request waits; refused: by the link that was found before.
         """
@@ -75,12 +76,14 @@ class Ways:
                 await self._change(changed, LOOK_AFTER_REFUSAL)
             while True:
                 changed.clear()
-                where = await self._look(session_id, changed)
+                where = await self._look(session_id, secrets, changed)
                 if where is not None and (visits := visits_of(where, secrets)):
                     await self._tunnels.enter(session_id, visits)
-                    where = await self._look(session_id, changed)
+                    where = await self._look(session_id, secrets, changed)
                 if where is None or not opens(where, secrets):
                     raise SessionNotFound
+                if where.state is State.ENDED:
+                    raise SessionEnded
                 if link := self._linked(where) or await self._called(where, changed):
                     return link
                 if where.epoch == 0:
@@ -108,14 +111,14 @@ class Ways:
         self.forget(session_id)
         self._bells.ring(session_id)
 
-    async def _look(self, session_id: str, changed: asyncio.Event) -> Whereabouts | None:
+    async def _look(self, session_id: str, secrets: Sequence[bytes], changed: asyncio.Event) -> Whereabouts | None:
         now = self._loop.time()
         try:
             where = await self._tunnels.find(session_id)
         except DatabaseUnavailable:
-            # It has not changed since: nobody can have changed it.
+            # It has not changed since: nobody can have changed it. But a stranger learns nothing of it.
             known = self._known.get(session_id)
-            if known is None or now - known.since > FRESH:
+            if known is None or now - known.since > FRESH or not opens(known.where, secrets):
                 raise
             return known.where
         if where is not None and not changed.is_set():  # else it may be old already

@@ -3,7 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from drs_service.db.pool import Database
+from drs_service.errors import DatabaseUnavailable
 from drs_service.gateway.peers import Peers
 from drs_service.gateway.ways import Holding, Ways
 from drs_service.tunnel.frames import VERSION, End, Hello
@@ -95,3 +98,21 @@ async def test_what_changes_while_it_is_looked_up_is_not_remembered_and_nothing_
     node.ways.moved(made.session.id)
     assert node.ways.ready(made.session.id, secrets) is None
     link.lost("the end")
+
+
+async def test_while_the_database_is_away_a_stranger_learns_nothing_and_who_was_let_in_stays(
+    database: Database,
+) -> None:
+    node = Node(database)
+    made, _, held = await node.session()
+    link = node.link(held)
+    assert await node.found(made) is link
+
+    def away() -> None:
+        raise DatabaseUnavailable
+
+    node.tunnels.meanwhile = away
+    assert await node.found(made) is link
+    for session_id in (made.session.id, "0" * 16):
+        with pytest.raises(DatabaseUnavailable):
+            await node.ways.find(session_id, [b"another"], since=0)

@@ -169,7 +169,8 @@ class Cluster:
 
     def memory(self, session: Session) -> int:
         """Bytes that all nodes have together, with the agent of the session."""
-        pids = [node.pid for node in self.nodes] + [one.pid for one in self._agents if one.session == session]
+        pids = [node.pid for node in self.nodes]
+        pids += [one.pid for one in self._agents if one.session == session and one.code is None]
         pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
         return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.raw_http import chunk, connected, request
+from tests.support.raw_http import asked, chunk, connected, request
 from tests.support.stage import Stage, Visit
 from tests.support.tunnel import Cluster, Place, Session
 
@@ -161,3 +161,16 @@ async def test_a_connection_that_the_app_closed_meanwhile_fails_no_request(
             await connection.send(request("GET", f"{session.path}/", session.bearer))
             assert (await connection.answer()).status == 200
     assert len(app.heard) == 20
+
+
+async def test_a_body_that_is_none_is_told_so_and_reaches_nobody_as_whole(
+    app: Stage, node: Place, session: Session
+) -> None:
+    head = request("POST", f"{session.path}/", session.bearer, "Transfer-Encoding: chunked")
+    async with connected(node) as connection:
+        await connection.send(head + chunk(b"some") + b"no size\r\n")
+        answer = await connection.answer()
+        assert (answer.status, answer.json()["code"]) == (400, "bad_request")
+        assert await connection.rest() == b""
+    assert (await asked(node, request("GET", f"{session.path}/", session.bearer))).status == 200
+    assert [heard.method for heard in app.heard] == [b"GET"]

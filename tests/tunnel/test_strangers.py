@@ -172,7 +172,7 @@ async def test_another_host_is_not_answered(app: Stage, node: Place, session: Se
     assert not app.heard
 
 
-async def test_a_session_that_has_ended_is_none(cluster: Cluster, node: Place) -> None:
+async def test_that_a_session_has_ended_is_told_to_who_has_its_secret(cluster: Cluster, node: Place) -> None:
     session = cluster.session()
     async with joined(node, session) as agent:
         assert (await asked(node, request("DELETE", f"/sessions/{session.id}", session.bearer))).status == 202
@@ -180,4 +180,6 @@ async def test_a_session_that_has_ended_is_none(cluster: Cluster, node: Place) -
         await agent.send(frame(GOAWAY, LEFT))
         await agent.closed()
     answer = await asked(node, request("GET", f"{session.path}/", session.bearer))
+    assert (answer.status, answer.json()["code"]) == (410, "session_ended")
+    answer = await asked(node, request("GET", f"{session.path}/", "Authorization: Bearer another"))
     assert (answer.status, answer.json()["code"]) == (404, "session_not_found")
