@@ -216,6 +216,22 @@ def places_status(as_json: bool, data_dir: Path | None) -> None:
     tables.show_places(asyncio.run(parts.places_status(settings)), as_json=as_json)
 
 
+@places.command("add", cls=Command)
+@click.argument("name")
+@data_dir_option
+def places_add(name: str, data_dir: Path | None) -> None:
+    """Take a place of DRS_PLACES into use: see that it answers and is ours, and have workers copy to it.
+
+    Say it before nodes and workers begin with the new settings, and what is wrong with them is found while nothing
+    depends on it. It also ends that a place is being emptied. May be said again.
+    """
+    from drs_service import parts
+
+    added = asyncio.run(parts.add_place(parts.beside(read_settings(data_dir=data_dir)), name))
+    wanted = "" if added.state == "external" else f" Workers with these settings copy {added.missing} files to it."
+    click.echo(f"{name} can be used: {added.state}.{wanted}")
+
+
 @places.command("drain", cls=Command)
 @click.argument("name")
 @click.option("--undo", is_flag=True, help="Let copies go there again.")

@@ -242,6 +242,12 @@ async def places_status(settings: Settings) -> list[PlaceStatus]:
         return await Placekeeping(database, places, parse_rules(settings.replicas)).status()
 
 
+async def add_place(settings: Settings, name: str) -> PlaceStatus:
+    """Take a place of the settings into use. PlaceUnsuitable, StoreMismatch, StorageUnavailable, and the same."""
+    async with open_all(settings, name="drs-service places") as (database, places):
+        return await Placekeeping(database, places, parse_rules(settings.replicas)).add(name)
+
+
 async def drain(settings: Settings, name: str, *, undo: bool) -> None:
     """Have a place emptied, or not any more. PlaceUnsuitable, and the same."""
     async with open_all(settings, name="drs-service places") as (database, places):

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from drs_service.db import replicas
+from drs_service.db import drains, replicas
 from drs_service.db.pool import Database
 from drs_service.domain.replication import Rule
+from drs_service.errors import PlaceUnsuitable
+from drs_service.jobs.kinds import ReplicaBacklog, enqueue_once
 from drs_service.usecases.health import Health
 from drs_service.usecases.places import Places
 
@@ -64,6 +66,23 @@ class Placekeeping:
                 )
             )
         return found
+
+    async def add(self, name: str) -> PlaceStatus:
+        """See that a place can be used, take it if it is new, and have workers copy to it what the rules want there.
+
+        How it stands then. May be said again. PlaceUnsuitable if the settings do not know it; StoreMismatch,
+        StorageUnavailable, StorageFull.
+        """
+        store = self.places.get(name)
+        if store is None:
+            raise PlaceUnsuitable(f"There is no place {name} in the settings: give it a name and a URL in DRS_PLACES.")
+        await self.places.check(store)
+        await store.probe()
+        async with self.database.transaction() as connection:
+            await drains.delete(connection, name)
+            await enqueue_once(connection, ReplicaBacklog())
+        [added] = [one for one in await self.status() if one.place == name]
+        return added
 
     async def _faults(self) -> dict[str, str | None]:
         findings = await Health(self.database, self.places.primary, self.places).examine()

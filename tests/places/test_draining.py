@@ -234,6 +234,31 @@ async def test_the_operator_sees_how_it_stands(
     assert run_command(settings, own_environment, "places", "drain", "primary").returncode == 78
 
 
+async def test_a_place_is_taken_into_use(
+    parts: Parts, digest: Digest, settings: Settings, own_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Before anything runs with the new settings."""
+    assert await parts.copies(digest)
+    new = replace(
+        settings,
+        places=(*settings.places, f"new={(tmp_path / 'new').as_uri()}", f"broken={(tmp_path / 'file').as_uri()}"),
+        replicas="mirror new",
+    )
+    (tmp_path / "file").touch()
+    await parts.draining.begin("mirror")
+    for name in ("new", "mirror", "new"):
+        done = run_command(new, own_environment, "places", "add", name)
+        said = f"{name} can be used: ok. Workers with these settings copy {int(name == 'new')} files to it.\n"
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
+    assert await parts.jobs("replica_backlog") == 1
+    async with parts.database.connection() as connection:
+        assert not await drains.select(connection)
+    for name, why in (("broken", "File exists"), ("unheard-of", "no place unheard-of in the settings")):
+        done = run_command(new, own_environment, "places", "add", name)
+        assert (done.returncode != 0, done.stdout) == (True, "")
+        assert why in done.stderr and "Traceback" not in done.stderr
+
+
 def run_command(settings: Settings, env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*COMMAND, *arguments],
