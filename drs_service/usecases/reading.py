@@ -19,7 +19,7 @@ import structlog
 
 from drs_service.blobs.driver import Buffer
 from drs_service.blobs.store import BlobStore
-from drs_service.db import archived, replicas
+from drs_service.db import archived, blobs, replicas
 from drs_service.db.pool import Database
 from drs_service.domain.blob import Blob
 from drs_service.domain.digest import Digest
@@ -251,6 +251,11 @@ class Reading:
             damage = CHANGED
         async with self._database.transaction() as connection:
             await job.hold(connection)
+            if damage == MISSING:
+                # Whoever brings the bytes again says so under this lock: it may just have been.
+                await blobs.lock(connection, [digest])
+                if await is_there(store, digest):
+                    return
             if await replicas.damaged(connection, digest, store.place, damage):
                 await report(connection, [digest], store.place, damage, alerts=self.alerts)
 

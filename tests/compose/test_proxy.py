@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -55,14 +55,23 @@ async def proxy(roomy: Path, request: pytest.FixtureRequest) -> AsyncIterator[Pr
     if reason := missing():
         pytest.skip(reason)
     proxy = Proxy()
-    does = getattr(proxy, request.param) if request.param else None
-    nodes = [await asyncio.start_server(does, "127.0.0.1", 0) for _ in "ab"] if does else []
+    does = getattr(proxy, request.param or "die")
+    visits: list[asyncio.Task[None] | None] = []
+
+    async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(asyncio.current_task())
+        await does(reader, writer)
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    nodes = [await asyncio.start_server(visited, "127.0.0.1", 0) for _ in "ab"] if request.param else []
     ports = [node.sockets[0].getsockname()[1] for node in nodes] or [free_port(), free_port()]
     (directory := roomy / f"proxy-{proxy.port}").mkdir()
     with nginx(directory, proxy_conf(directory, proxy.port, ports)):
         yield proxy
     for node in nodes:
         node.close()
+    await asyncio.gather(*filter(None, visits), return_exceptions=True)  # a proxy that ends may break off a request
 
 
 @pytest.mark.parametrize("proxy", ["switch"], indirect=True)

@@ -84,7 +84,9 @@ async def test_an_agent_attaches_moves_falls_silent_and_leaves(
     assert await shown(sessions, made) == (State.CONNECTED, None, True)
     await tunnels.detach(held, left=True)
     assert await shown(sessions, made) == (State.ENDED, Reason.AGENT_LEFT, False)
-    assert await tunnels.find(made.session.id) is None
+    found = await tunnels.find(made.session.id)
+    assert found is not None
+    assert (found.state, found.node_id) == (State.ENDED, None)
     session = await sessions.show(made.session.id, made.secret)
     assert told(session) == ["created", "connected", "idle", "connected", "ended agent_left"]
     assert [one.before for one in session.history][1:] == [one.after for one in session.history][:-1]

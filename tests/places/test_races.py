@@ -12,11 +12,12 @@ import pytest
 from drs_service.blobs.keys import key_for
 from drs_service.blobs.local import LocalDriver
 from drs_service.blobs.store import BlobStore
+from drs_service.db import blobs
 from drs_service.domain.digest import Digest
 from drs_service.domain.replication import parse_rules
 from drs_service.settings import Settings
 from drs_service.usecases.places import Places
-from drs_service.usecases.reading import Reading
+from drs_service.usecases.reading import MISSING, Reading
 from drs_service.usecases.replicating import Replicating
 from drs_service.usecases.sweep import Sweep
 from tests.places.conftest import Parts, is_good, opened
@@ -106,3 +107,16 @@ async def test_uploads_and_copies_of_the_same_bytes_do_not_harm_each_other(parts
         assert copies["primary"].damage is None
         assert is_good(parts.file("primary", digest), digest)
         assert "mirror" not in copies or is_good(parts.file("mirror", digest), digest)
+
+
+async def test_a_copy_that_was_missing_and_has_just_been_brought_again_is_good(parts: Parts) -> None:
+    digest = await parts.keep(b"some")
+    path = parts.file("primary", digest)
+    path.rename(away := path.with_name("away"))
+    async with parts.database.transaction() as connection:
+        await blobs.lock(connection, [digest])  # as whoever brings it
+        noting = asyncio.create_task(parts.reading.damaged(digest, parts.store, MISSING))
+        await asyncio.wait({noting}, timeout=0.5)
+        away.rename(path)
+    await noting
+    assert (await parts.copies(digest))["primary"].damage is None

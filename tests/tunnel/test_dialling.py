@@ -11,7 +11,7 @@ from drs_service.errors import SettingsInvalid, TunnelAbsent
 from drs_service.tunnel.frames import VERSION, End, Hello
 from drs_service.tunnel.link import Link
 from tests.support.deadline import until
-from worker.dialling import dial
+from worker.dialling import dial, tunnel_url
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ async def test_what_opens_a_session_is_said_to_nobody_to_whom_the_service_leads(
         there = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{elsewhere}/\r\nContent-Length: 0\r\n\r\n"
         async with answering(there.encode()) as (port, asked):
             with pytest.raises(TunnelAbsent, match="302"):
-                await dial(f"http://127.0.0.1:{port}", "x" * 43, "join")
+                await dial(tunnel_url(f"http://127.0.0.1:{port}"), "x" * 43, "join")
             assert b"join" in asked[0]
         assert not heard
 
@@ -43,7 +43,7 @@ async def test_what_opens_a_session_is_said_to_nobody_to_whom_the_service_leads(
 )
 async def test_an_address_that_is_none_is_not_dialled_again_and_again(url: str) -> None:
     with pytest.raises(SettingsInvalid):
-        await dial(url, "x" * 43, None)
+        await dial(tunnel_url(url), "x" * 43, None)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nothing://127.0.0.1:1"])
@@ -51,7 +51,7 @@ async def test_nor_is_one_behind_a_proxy_that_is_none(proxy: str, monkeypatch: p
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(SettingsInvalid):
-        await dial("http://drs.example.org", "x" * 43, None)
+        await dial(tunnel_url("http://drs.example.org"), "x" * 43, None)
 
 
 async def test_a_connection_that_ends_before_it_is_used_is_lost() -> None:
@@ -66,7 +66,7 @@ async def test_a_connection_that_ends_before_it_is_used_is_lost() -> None:
         writer.close()
 
     async with await asyncio.start_server(visited, "127.0.0.1", 0) as server:
-        wire = await dial(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "x" * 43, None)
+        wire = await dial(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/tunnel", "x" * 43, None)
         await wire.wait_closed()
     lost: list[str] = []
     wire.carry(lambda wire: Link(wire, End.AGENT, Hello(version=VERSION), on_lost=lost.append))
